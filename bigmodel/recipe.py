@@ -132,7 +132,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, as one clause that names the key and the way out."""
     first = error.errors()[0]
-    location = [str(part) for part in first["loc"] if not str(part).startswith(("tuple[", "literal"))]
+    location = [str(part) for part in first["loc"]]
+    while location[-1:] and location[-1].startswith(("float", "bool", "literal[")):
+        location.pop()  # which branch of a union was tried; not a key
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         return _unknown_key(location)
@@ -159,6 +161,8 @@ def keys_of(location: list[str]) -> list[str]:
     """The keys of the section at `location`, in the order of the contract."""
     section: type[BaseModel] = Recipe
     for part in location:
+        if part not in section.model_fields:  # a free name, such as a key of tune.space
+            continue
         annotation = section.model_fields[part].annotation
         options = (annotation, *get_args(annotation))
         section = next(
