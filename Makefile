@@ -1,0 +1,38 @@
+# Everything here sets itself up: `make demo` and `make test` work on a fresh checkout with Python 3.11.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo serve test unit lint docs bench
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# the whole path on the shipped reviews; everything it writes lies under ./storage
+demo: setup
+	$(BIN)/bigmodel run jobs/recipes/reviews.toml
+
+# what the demo made, over HTTP, until Ctrl-C
+serve: setup
+	$(BIN)/bigmodel serve reviews@champion
+
+test: setup
+	$(BIN)/pytest tests/unit tests/integration tests/e2e --durations=15
+
+unit: setup
+	$(BIN)/pytest tests/unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/generate.py
+
+bench: setup
+	for program in benchmarks/*.py; do $(BIN)/python "$$program" || exit 1; done
