@@ -1,0 +1,268 @@
+"""Versions of models and the aliases that point at them: publish, resolve, promote, roll back."""
+
+import json
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from bigmodel.config import NAME_PATTERN
+from bigmodel.errors import ModelError, RecipeError
+from bigmodel.records import Record, append, read_client, read_database
+from bigmodel.storage import folder
+from bigmodel.tracking import answering, database, open_client, user
+
+MOVES = ".moves"
+"""The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
+
+LOCAL = "bigmodel:"
+"""Stands before a local path in MLflow: a server refuses paths outside of its own folders."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published artefact, or (version 0) an artefact folder that nobody has published."""
+
+    name: str
+    version: int
+    uri: str
+    digest: str
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+    created: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}" if self.version else self.uri
+
+
+@dataclass(frozen=True)
+class Move:
+    """One attempt to point an alias at version `to`; `expected`: where it was, None for nowhere."""
+
+    alias: str
+    expected: int | None
+    to: int
+    who: str
+    why: str
+    numbers: dict[str, Any]
+    place: int
+    made: str
+    held: bool
+
+
+class Registry:
+    """The models under one storage, their versions kept by its database or an MLflow server."""
+
+    def __init__(self, storage: str, tracking_uri: str | None = None) -> None:
+        self._storage = storage
+        self._uri = tracking_uri
+
+    def publish(
+        self, name: str, uri: str, *, digest: str, metrics: Mapping[str, float], run_id: str
+    ) -> Version:
+        """Make the artefact at `uri` the next version of `name`; no alias moves."""
+        tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
+        place = folder(uri)
+        source = LOCAL + place.uri if self._uri and place.local else place.uri
+        return self._version(name, self._append(name, source, tags=tags, run_id=run_id))
+
+    def resolve(self, model: str) -> Version:
+        """The version that `name@3`, `name@champion`, or an artefact folder or URI stands for."""
+        name, at, which = model.rpartition("@")
+        if not (at and re.fullmatch(NAME_PATTERN, name) and "/" not in which):
+            return self._unpublished(model)
+        if which.isdecimal():
+            return self._version(name, int(which))
+        versions = self.versions(name)
+        for version in versions:
+            if which in version.aliases:
+                return version
+        aliases = [f"{alias} -> {v.version}" for v in versions for alias in v.aliases]
+        raise ModelError(
+            f"{name} has no alias '{which}' (found: {', '.join(aliases) or 'none'}; versions "
+            f"{_numbers(versions)}); set it with: bigmodel models promote {versions[-1]} {which}"
+        )
+
+    def list(self) -> tuple[Version, ...]:
+        """All versions of all models, by name and number."""
+        return _published(self._records())
+
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """All versions of a model, oldest first, at least one."""
+        versions = _published(self._records(name))
+        if not versions:
+            names = sorted({version.name for version in self.list()})
+            raise ModelError(
+                f"no model '{name}' in {self._uri or folder(self._storage).uri} "
+                f"(found: {', '.join(names) or 'none'}); train one, or give the right --storage"
+            )
+        return versions
+
+    def moves(self, name: str) -> tuple[Move, ...]:
+        """Every attempt to move an alias of a model, oldest first, and whether it held."""
+        state: dict[str, int] = {}
+        moves = []
+        for record in self._records(name + MOVES):
+            said = json.loads(record.tags["move"])
+            held = said["expected"] == state.get(said["alias"])
+            if held:
+                state[said["alias"]] = said["to"]
+            moves.append(Move(**said, place=record.version, made=_time(record.created), held=held))
+        return tuple(moves)
+
+    def current(self, name: str, alias: str) -> int | None:
+        """The version an alias stands at after all moves; what `promote` should expect."""
+        held = self._held(name, alias)
+        return held[-1].to if held else None
+
+    def promote(
+        self,
+        name: str,
+        alias: str,
+        *,
+        to: int,
+        expected: int | None,
+        why: str,
+        numbers: dict[str, Any],
+    ) -> Version:
+        """Point an alias at version `to`, unless somebody moved it away from `expected` meanwhile.
+
+        The move is appended first; its place in the order of moves decides, on which all agree.
+        """
+        if not re.fullmatch(r"(?!latest$|v?\d+$)[A-Za-z0-9_-]{1,63}", alias, re.IGNORECASE):
+            raise RecipeError(
+                f"'{alias}' can't be an alias; take letters, digits, - and _, "
+                "but not 'latest' and not a number"
+            )
+        wanted = self._version(name, to)
+        if to == expected == self.current(name, alias):
+            return wanted
+        who = f"{user()}@{socket.gethostname()}"
+        said = {"alias": alias, "expected": expected, "to": to, "who": who, "why": why}
+        tags = {"move": json.dumps(said | {"numbers": numbers}, ensure_ascii=False)}
+        place = self._append(name + MOVES, LOCAL + "/moves", tags=tags)
+        self._settle(name, alias)
+        moves = [move for move in self._held(name, alias) if move.place <= place]
+        if not moves or moves[-1].place != place:
+            won = moves[-1] if moves else None
+            raise ModelError(_lost(name, alias, to=to, expected=expected, won=won))
+        return self._version(name, to)
+
+    def rollback(self, name: str, alias: str = "champion") -> Version:
+        """Point an alias at where it was before the last move that held (twice: as it was)."""
+        held = self._held(name, alias)
+        before = held[-1].expected if held else None
+        if before is None:
+            raise ModelError(
+                f"{name}: nothing to roll back, '{alias}' has stood at no other version; "
+                f"move it with: bigmodel models promote {name}@N {alias}"
+            )
+        return self.promote(
+            name, alias, to=before, expected=held[-1].to, why="rollback", numbers={}
+        )
+
+    def delete(self, name: str, version: int) -> None:
+        """Take a version out of the registry; its artefact's files stay."""
+        standing = {move.alias: move.to for move in self.moves(name) if move.held}
+        aliases = {alias for alias, to in standing.items() if to == version}
+        aliases.update(self._version(name, version).aliases)
+        if aliases:
+            raise ModelError(
+                f"{name}@{version} is {', '.join(sorted(aliases))} and stays; "
+                "promote another version first"
+            )
+        with answering(self._storage, self._uri):
+            self._client.delete_model_version(name, str(version))
+
+    @cached_property
+    def _client(self) -> Any:
+        return open_client(self._storage, self._uri)
+
+    def _version(self, name: str, number: int) -> Version:
+        versions = self.versions(name)
+        for version in versions:
+            if version.version == number:
+                return version
+        raise ModelError(
+            f"{name} has no version {number} (found: {_numbers(versions)}); name one of these"
+        )
+
+    def _held(self, name: str, alias: str) -> tuple[Move, ...]:
+        return tuple(move for move in self.moves(name) if move.held and move.alias == alias)
+
+    def _settle(self, name: str, alias: str) -> None:
+        """Make MLflow's alias what the moves say.
+
+        MLflow keeps the last write, so whoever writes looks at the moves again afterwards: the
+        last writer of several leaves the right value.
+        """
+        with answering(self._storage, self._uri):
+            while to := self.current(name, alias):
+                if alias in self._version(name, to).aliases:
+                    return
+                self._client.set_registered_model_alias(name, alias, str(to))
+
+    def _append(self, name: str, source: str, *, tags: dict[str, str], run_id: str = "") -> int:
+        with answering(self._storage, self._uri):
+            return append(self._client, name, source, tags=tags, run_id=run_id)
+
+    def _records(self, name: str | None = None) -> Sequence[Record]:
+        if self._uri is None:
+            return read_database(database(self._storage), name)
+        with answering(self._storage, self._uri):
+            return read_client(self._client, name)
+
+    def _unpublished(self, uri: str) -> Version:
+        place = folder(uri)
+        try:
+            manifest = json.loads(place.read("manifest.json"))
+            name = json.loads(place.read("recipe.json"))["name"]
+            metrics = json.loads(place.read("metrics.json"))
+        except OSError:
+            raise ModelError(
+                f"{uri}: no artefact there; "
+                "give an artefact's folder or URI, name@3 or name@champion"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{uri}: damaged artefact ({error}); train or copy it again") from None
+        return Version(name, 0, place.uri, manifest["sha256"], (), metrics, "", "")
+
+
+def _published(records: Iterable[Record]) -> tuple[Version, ...]:
+    """Those of the records that are artefacts of ours: neither moves nor other people's models."""
+    return tuple(
+        Version(
+            name=record.name,
+            version=record.version,
+            uri=record.source.removeprefix(LOCAL),
+            digest=record.tags["sha256"],
+            aliases=record.aliases,
+            metrics=json.loads(record.tags["metrics"]),
+            created=_time(record.created),
+            run_id=record.run_id,
+        )
+        for record in records
+        if "sha256" in record.tags
+    )
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _numbers(versions: Sequence[Version]) -> str:
+    return ", ".join(str(version.version) for version in versions)
+
+
+def _lost(name: str, alias: str, *, to: int, expected: int | None, won: Move | None) -> str:
+    wanted = f"version {expected}" if expected else "unset"
+    if won is None:
+        return f"{name}@{alias} is unset, not {wanted} as expected; promote {name}@{to} once more"
+    return (
+        f"{name}@{alias} is version {won.to}, not {wanted} as expected: {won.who} moved it at "
+        f"{won.made} ({won.why}); compare {name}@{to} with {name}@{won.to} before you promote it"
+    )
