@@ -114,6 +114,7 @@ class MlpConfig(Section):
     embedding_size: int = Field(128, gt=0, description="Width of a word's vector.")
     hidden_sizes: tuple[int, ...] = Field((128,), description="Widths of the layers, first to last.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Before each layer.")
+    min_count: int = Field(2, gt=0, description="Training texts a word must stand in.")
 
     @model_validator(mode="after")
     def _sizes_are_positive(self) -> "MlpConfig":

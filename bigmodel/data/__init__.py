@@ -1,0 +1,1 @@
+"""Files to splits of checked rows, and rows to tensors."""

@@ -1,0 +1,49 @@
+"""Labels and rows: what a usable record is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from bigmodel.errors import DataError
+
+UNREADABLE = "unreadable"
+EMPTY = "empty"
+CONFLICT = "conflict"
+REASONS = (UNREADABLE, EMPTY, CONFLICT)
+"""Why a record is in quarantine, in the order in which it is judged."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a model, sorted; a class's id is its position."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: Iterable[str]) -> "LabelSet":
+        """From the labels of the training rows; fewer than two are refused."""
+        names = tuple(sorted(set(labels)))
+        if len(names) < 2:
+            found = f"only the label {names[0]!r}" if names else "no labels"
+            raise DataError(f"the training rows have {found}; a classifier needs at least two")
+        return cls(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def ids(self, labels: Sequence[str], *, where: str) -> npt.NDArray[np.int64]:
+        """Class ids; DataError, beginning with `where`, for a label that training never saw."""
+        unknown = sorted({label for label in labels if label not in self._position})
+        if unknown:
+            raise DataError(
+                f"{where}: unknown label {unknown[0]!r} (known: {', '.join(self.names)}); "
+                "correct it, or add rows with it to the training data"
+            )
+        return np.fromiter((self._position[label] for label in labels), np.int64, len(labels))
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.names)}

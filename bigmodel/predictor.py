@@ -1,0 +1,48 @@
+"""Texts to answers, from an artefact and nothing else; no cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel.artifact import Artifact
+from bigmodel.metrics import softmax
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one text: labels with their probabilities, best first.
+
+    `abstained` is False until a model learns when to; `truncated`: the text was cut at the
+    recipe's `text.max_tokens`.
+    """
+
+    labels: tuple[tuple[str, float], ...]
+    abstained: bool
+    truncated: bool
+
+
+class Predictor:
+    """Answers raw texts as the artefact's own evaluation did."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.labels = artifact.labels.names
+
+    def predict(self, texts: Sequence[str], *, top_k: int = 1) -> list[Prediction]:
+        """One answer a text, in order, each with its `top_k` most likely labels.
+
+        An answer doesn't depend on the other texts of the call. Equal probabilities go by the
+        order of the labels.
+        """
+        scored = self.artifact.score(texts)
+        probabilities = softmax(scored.scores, self.artifact.temperature)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        return [
+            Prediction(
+                labels=tuple((self.labels[i], float(row[i])) for i in order),
+                abstained=False,
+                truncated=bool(truncated),
+            )
+            for row, order, truncated in zip(probabilities, best, scored.truncated, strict=True)
+        ]

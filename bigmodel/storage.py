@@ -1,0 +1,111 @@
+"""Folders under a storage root, local or `s3://` / `gs://`, through pyarrow.fs."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bigmodel.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a folder is: an absolute local path or a URI, without a slash at the end."""
+
+    uri: str
+
+    @property
+    def local(self) -> Path | None:
+        """The folder's path, or None where it isn't on this machine's disk."""
+        return None if "://" in self.uri else Path(self.uri)
+
+    def child(self, name: str) -> "Folder":
+        return Folder(f"{self.uri}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; FileNotFoundError where there is none."""
+        if self.local:
+            return (self.local / name).read_bytes()
+        filesystem, path = _remote(self.uri)
+        with filesystem.open_input_stream(f"{path}/{name}") as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole: on a local disk aside and renamed, so that no reader sees a part."""
+        if not self.local:
+            filesystem, path = _remote(self.uri)
+            with filesystem.open_output_stream(f"{path}/{name}") as stream:
+                stream.write(data)
+            return
+        target = self.local / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            aside.write_bytes(data)
+            os.replace(aside, target)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:
+        if self.local:
+            return (self.local / name).is_file()
+        from pyarrow import fs
+
+        filesystem, path = _remote(self.uri)
+        return bool(filesystem.get_file_info(f"{path}/{name}").type == fs.FileType.File)
+
+    def names(self) -> list[str]:
+        """All files below the folder, relative to it, sorted; none where there is no folder."""
+        if self.local:
+            files = (path for path in self.local.rglob("*") if not path.is_dir())
+            return sorted(path.relative_to(self.local).as_posix() for path in files)
+        from pyarrow import fs
+
+        filesystem, path = _remote(self.uri)
+        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        files = (PurePosixPath(info.path) for info in found if info.type == fs.FileType.File)
+        return sorted(str(file.relative_to(path)) for file in files)
+
+    @contextmanager
+    def fresh(self) -> Iterator["Folder"]:
+        """A folder to fill; it takes this one's name when the block ends well, else it is removed.
+
+        On an object store, which has no renaming, the block fills the folder itself: whoever reads
+        one there trusts it only when its manifest, the last file written, is there.
+        """
+        if not self.local:
+            yield self
+            return
+        aside = self.local.with_name(f".{self.local.name}.{uuid.uuid4().hex[:8]}")
+        aside.mkdir(parents=True)
+        try:
+            yield Folder(str(aside))
+            if self.local.exists():
+                shutil.rmtree(self.local)
+            aside.rename(self.local)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def folder(uri: str | Path) -> Folder:
+    """The folder at a path (relative ones start here) or URI; it need not exist."""
+    text = str(uri)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    if "://" in text:
+        return Folder(text.rstrip("/"))
+    return Folder(os.path.abspath(os.path.expanduser(text)))
+
+
+def _remote(uri: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{uri}: can't open this storage ({error})") from None
+    return filesystem, path

@@ -1,0 +1,1 @@
+"""Strings to ids; no files, tensors or Ray."""

@@ -1,0 +1,18 @@
+"""One way to write a text, the same in training and in serving."""
+
+import re
+import unicodedata
+
+# Control, format, surrogate and unassigned characters, and every kind of blank.
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
+
+
+def normalize(text: str) -> str:
+    """NFKC (full width becomes half width), lower case, runs of blanks and controls as one blank.
+
+    The empty string, and one of blanks only, gives the empty string. Doing it twice changes
+    nothing more.
+    """
+    folded = unicodedata.normalize("NFKC", text).lower()
+    # Lower case can leave a decomposed character behind (İ), which NFKC joins again.
+    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
