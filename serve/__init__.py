@@ -1,0 +1,1 @@
+"""The endpoint: one artefact behind HTTP, on Ray Serve."""

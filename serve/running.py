@@ -1,0 +1,173 @@
+"""Start, ask and stop the endpoint on the Ray that is already connected.
+
+The endpoint listens on the loopback of Ray's head node, so whatever touches its port runs there.
+"""
+
+import json
+import logging
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.schema import ApplicationStatus
+
+from bigmodel.artifact import Artifact
+from bigmodel.errors import ClusterError
+from serve.access import require_loopback
+from serve.app import ServeArgs, build
+
+APPLICATION = "bigmodel"
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
+_ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.request_id:proxy_middlewares"}
+
+
+def start(
+    args: ServeArgs, *, host: str = "127.0.0.1", port: int = 8000, timeout_s: float = 180.0
+) -> str:
+    """Deploy and wait until the endpoint answers; returns its URL.
+
+    What is wrong with the address or the artefact is found before anything is started. An endpoint
+    that already runs is replaced, replica by replica.
+    """
+    require_loopback(host)
+    _check_port(host, port)
+    Artifact.load(args.artifact, digest=args.digest)
+    _start_serve(args, host, port)
+    deadline = time.monotonic() + timeout_s
+    serve.run_many(
+        [serve.RunTarget(build(args), name=APPLICATION)], wait_for_applications_running=False
+    )
+    _wait_until_running(deadline)
+    url = f"http://{_bracketed(host)}:{port}"
+    _wait_until_ready(url, deadline)
+    return url
+
+
+def ask(url: str, text: str) -> dict[str, Any]:
+    """What the endpoint says to one text: the body of its answer; ClusterError otherwise."""
+    status, body = _on_head(_request, f"{url}/v1/classify", json.dumps({"inputs": text}).encode())
+    if status == 200:
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+    raise ClusterError(f"{url} gave no answer: {_detail(status, body)}; see the replicas' logs")
+
+
+def _detail(status: int, body: bytes) -> str:
+    """A problem's own sentence; Ray Serve's errors are plain text."""
+    try:
+        return f"{status}, {json.loads(body)['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"status {status}" if status else "no connection"
+
+
+def stop() -> None:
+    """End the endpoint: what is in flight is answered first. Other applications stay."""
+    serve.delete(APPLICATION)
+    if not serve.status().applications:
+        serve.shutdown()
+
+
+def _start_serve(args: ServeArgs, host: str, port: int) -> None:
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    limits = args.serve.limits
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={
+            "host": host,
+            "port": port,
+            # the endpoint's own limits answer first
+            "request_timeout_s": limits.body_timeout_s + limits.deadline_s + 5,
+        },
+        logging_config=_QUIET,
+        controller_options={"runtime_env": {"env_vars": _ENVIRONMENT}},
+    )
+
+
+def _check_port(host: str, port: int) -> None:
+    obstacle, serving = _on_head(_obstacle, host, port), bool(serve.status().proxies)
+    if obstacle and not serving:
+        raise ClusterError(
+            f"the endpoint can't listen on {host}:{port} ({obstacle}); choose another --port"
+        )
+    if serving and not obstacle:
+        raise ClusterError(
+            f"Ray Serve runs on this cluster, but not on {host}:{port}; give the address that it "
+            "was started with, or shut it down first"
+        )
+
+
+def _wait_until_running(deadline: float) -> None:
+    while True:
+        application = serve.status().applications[APPLICATION]
+        if application.status == ApplicationStatus.RUNNING:
+            return
+        reason = _reason(application)
+        if application.status == ApplicationStatus.DEPLOY_FAILED:
+            raise ClusterError(f"the endpoint didn't start: {reason}")
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the endpoint isn't up yet ({reason}); see that the cluster has free CPUs for "
+                "serve.min_replicas, or look at the replicas' logs"
+            )
+        time.sleep(0.1)
+
+
+def _reason(application: Any) -> str:
+    """The last line of what Serve says, which is where a replica's own exception stands."""
+    messages = [application.message, *(d.message for d in application.deployments.values())]
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "Ray Serve gives no reason"
+
+
+def _wait_until_ready(url: str, deadline: float) -> None:
+    while True:
+        status, _ = _on_head(_request, f"{url}/v2/health/ready", None)
+        if status == 200:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"{url}/v2/health/ready doesn't answer ({status or 'no connection'}); look at the "
+                "logs of Ray Serve's proxy"
+            )
+        time.sleep(0.1)
+
+
+def _on_head(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it on the head node, wherever the driver is. It must not raise: Ray would wrap it."""
+    options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    return ray.get(ray.remote(**options)(function).remote(*arguments))
+
+
+def _obstacle(host: str, port: int) -> str:
+    """Why nobody can begin to listen there, or ""; Serve's proxy would silently share the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return ""
+
+
+def _request(url: str, body: bytes | None) -> tuple[int, bytes]:
+    """(status, body) of a GET, or of a POST of JSON; status 0 without an answer."""
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
