@@ -1,0 +1,1 @@
+"""The border to Ray's clusters: connecting to one, and submitting jobs to one."""

@@ -1,0 +1,117 @@
+"""What a submitted job takes along: our packages, the recipe, and the small files beside it."""
+
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bigmodel
+from bigmodel.config import Recipe
+from bigmodel.errors import DataError, RecipeError
+from bigmodel.recipe import load_recipe, merge, parse_override
+
+PACKAGES = ("bigmodel", "jobs", "serve")
+LARGEST_FILE = 10_000_000
+FOLDER = "recipe"
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """The arguments of the job there, and what they name: path in the upload -> file here."""
+
+    name: str
+    arguments: tuple[str, ...]
+    files: Mapping[str, Path]
+
+
+def pack_recipe(path: str, overrides: Sequence[str], storage: str | None) -> Luggage:
+    """A recipe and the data files in its folder; RecipeError for what can't travel."""
+    recipe = load_recipe(path, overrides, storage=storage)
+    root = written_storage(path, overrides, storage)
+    check_storage(root)
+    file = Path(path).resolve()
+    files, settings = {f"{FOLDER}/{file.name}": file}, list(overrides)
+    for key, value in local_files(recipe).items():
+        there = f"{FOLDER}/{_path_beside(file, value, key).as_posix()}"
+        files[there] = Path(value)
+        settings.append(f"{key}={json.dumps(there, ensure_ascii=False)}")
+    flags = [part for setting in settings for part in ("--set", setting)]
+    return Luggage(recipe.name, (f"{FOLDER}/{file.name}", *flags, "--storage", root), files)
+
+
+def pack_model(model: str, storage: str | None) -> Luggage:
+    """`name@alias`, or an artefact where the cluster can find it; no files."""
+    root = written_storage(None, (), storage)
+    check_storage(root)
+    if "@" not in model and not is_shared(model):
+        raise RecipeError(
+            f"{model} is a folder relative to this one, which the cluster doesn't have; "
+            "give name@version, an absolute path on a shared disk, or a URI such as s3://…"
+        )
+    return Luggage(model.partition("@")[0].rpartition("/")[2], (model, "--storage", root), {})
+
+
+def local_files(recipe: Recipe) -> dict[str, str]:
+    """The files of this machine that a recipe names, by their keys."""
+    named = {
+        "data.train": recipe.data.train,
+        "data.valid": recipe.data.valid,
+        "data.test": recipe.data.test,
+        "text.user_dictionary": recipe.text.user_dictionary,
+        "text.stop_words": recipe.text.stop_words,
+    }
+    return {key: value for key, value in named.items() if value and "://" not in value}
+
+
+def written_storage(path: str | None, overrides: Sequence[str], storage: str | None) -> str:
+    """`storage` as its author wrote it, in a recipe or without one, before it is made absolute."""
+    tree = tomllib.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    for override in overrides:
+        merge(tree, parse_override(override))
+    return str(storage or os.environ.get("BIGMODEL_STORAGE") or tree.get("storage") or "./storage")
+
+
+def check_storage(root: str) -> None:
+    """RecipeError where a submitted job's results would end with the job's own folder."""
+    if not is_shared(root):
+        raise RecipeError(
+            f"storage is {root}, which for a submitted job would lie in a temporary folder of the "
+            "cluster; give --storage an absolute path on a shared disk, or a URI such as s3://…"
+        )
+
+
+def is_shared(path: str) -> bool:
+    """May this path mean the same on another machine?"""
+    return "://" in path or os.path.isabs(path)
+
+
+def stage(luggage: Luggage, folder: Path) -> None:
+    """Lay everything that travels into an empty folder, the future working directory."""
+    root = Path(bigmodel.__file__).parents[1]
+    for package in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "recipes")
+        shutil.copytree(root / package, folder / package, ignore=ignored)
+    for there, file in luggage.files.items():
+        (folder / there).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / there)
+
+
+def _path_beside(recipe: Path, value: str, key: str) -> Path:
+    """The file's path within the recipe's folder; an error where it isn't one that travels."""
+    file, advice = Path(value), "give a URI that the cluster can read, such as s3://…"
+    if not file.is_file():
+        raise DataError(f"{value}: no such file ({key})")
+    if not file.resolve().is_relative_to(recipe.parent):
+        raise RecipeError(
+            f"{key} = {value} lies outside the recipe's folder and doesn't travel with the job; "
+            f"put it beside {recipe.name} (up to 10 MB), or {advice}"
+        )
+    if file.stat().st_size > LARGEST_FILE:
+        raise RecipeError(
+            f"{key} = {value} has {file.stat().st_size / 1e6:.1f} MB, and a file that travels with "
+            f"the job at most 10; {advice}"
+        )
+    return file.resolve().relative_to(recipe.parent)

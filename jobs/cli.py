@@ -1,0 +1,47 @@
+"""The `bigmodel` command: its verbs by name; a verb's module is imported when it is called."""
+
+from importlib import import_module
+
+import click
+
+import bigmodel
+
+VERBS = {
+    "run": "From a file of labelled texts to an endpoint that answered.",
+    "prepare": "Read, check, clean and split the data.",
+    "train": "Prepare, fit, publish a version.",
+    "tune": "Search for the best recipe.",
+    "evaluate": "Score a model on its test rows, or on a file.",
+    "predict": "Label texts, or the rows of a file.",
+    "serve": "Answer over HTTP from this machine, until Ctrl-C.",
+    "deploy": "Answer over HTTP from a living cluster.",
+    "models": "List, show, promote, roll back, delete.",
+}
+
+
+class Verbs(click.Group):
+    """Shows its help without importing a verb."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"jobs.{cmd_name}").main
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs)
+@click.version_option(bigmodel.__version__, prog_name="bigmodel")
+def main() -> None:
+    """Labelled Chinese text in, an autoscaled HTTP endpoint out."""
+
+
+if __name__ == "__main__":
+    main()

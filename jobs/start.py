@@ -1,0 +1,229 @@
+"""The frame of every command: options, errors, progress, Ray, and the result's way out.
+
+A job is a function from a recipe to a JSON value; `python -m jobs.prepare` and `bigmodel prepare`
+are the same command, and with `--cluster` it runs there and nothing else differs.
+
+    @job(show=table)                               # the result -> what people see of it
+    def main(recipe: "Recipe") -> dict[str, Any]:
+        \"""Read, check, clean and split the data.\"""       # the command's help
+        from bigmodel.data.prepare import prepare   # imports stay inside: --help is quick
+
+        return prepare(recipe).report
+
+    if __name__ == "__main__":
+        main()
+
+`takes="MODEL"` hands over the argument as it stands, and `storage`; `takes="RECIPE|MODEL"` a
+`Recipe` where the argument ends in .toml. Options of one's own stand below as `@click.option`,
+those that name a file with `type=click.Path()`. `@verb` is for what is no job.
+"""
+
+import inspect
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from bigmodel.cluster.session import (
+    RESULT_MARK,
+    in_submitted_job,
+    prepare_environment,
+    ray_session,
+)
+from bigmodel.errors import BigModelError
+from jobs.terminal import complain, show_progress
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bigmodel.config import Recipe
+
+Function = Callable[..., Any]
+Show = Callable[[Any], "RenderableType"]
+Takes = Literal["RECIPE", "MODEL", "RECIPE|MODEL"]
+
+COMMON = [
+    click.Option(
+        ["--storage"],
+        metavar="URI",
+        help="Root of all files: a folder, s3://, gs://.  "
+        "[default: $BIGMODEL_STORAGE, the recipe's storage, ./storage]",
+    ),
+    click.Option(["--json", "as_json"], is_flag=True, help="The result as one JSON value."),
+    click.Option(["-q", "--quiet"], is_flag=True, help="No progress."),
+    click.Option(["--debug"], is_flag=True, help="With an error, where it arose."),
+]
+SET = click.Option(
+    ["--set", "overrides"],
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a key of the recipe, as in train.epochs=3; repeatable.",
+)
+SUBMISSION = [
+    click.Option(
+        ["--cluster"],
+        envvar="BIGMODEL_CLUSTER",
+        metavar="ADDRESS",
+        help="Run on the Ray cluster at http://HOST:8265.  [default: $BIGMODEL_CLUSTER, else here]",
+    ),
+    click.Option(
+        ["--follow/--detach"], default=True, help="With --cluster: wait, or print the job's id."
+    ),
+    click.Option(["--insecure"], is_flag=True, help="Let the token cross a network unencrypted."),
+]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What there is to say of a job that nobody waits for."""
+
+    id: str
+
+
+def verb(*, show: Show) -> Callable[[Function], click.Command]:
+    """A command that runs here and without Ray; the function gets `storage` and its own options."""
+
+    def decorate(function: Function) -> click.Command:
+        def call(*, storage: str | None, **options: Any) -> Any:
+            return function(storage=storage_root(storage), **options)
+
+        return _command(function, call, show=show, options=COMMON)
+
+    return decorate
+
+
+def job(
+    *, show: Show, takes: Takes = "RECIPE", when: Callable[..., bool] | None = None
+) -> Callable[[Function], click.Command]:
+    """A command that runs in a Ray session, here or on a cluster.
+
+    Where `when`, asked with the command's own options, says no, it is no job after all: it runs
+    here and without Ray.
+    """
+
+    def decorate(function: Function) -> click.Command:
+        def call(
+            *,
+            target: str,
+            storage: str | None,
+            cluster: str | None,
+            follow: bool,
+            insecure: bool,
+            overrides: tuple[str, ...] = (),
+            **options: Any,
+        ) -> Any:
+            is_job = when is None or when(**options)
+            recipe = takes == "RECIPE" or (takes == "RECIPE|MODEL" and target.endswith(".toml"))
+            if cluster and is_job and not in_submitted_job():
+                from jobs.submit import submit
+
+                return submit(cluster, recipe=recipe, follow=follow, insecure=insecure)
+            subject, root = _read_target(target, recipe, storage, overrides)
+            keywords = {} if takes == "RECIPE" else {"storage": root}
+            with ray_session() if is_job else nullcontext():
+                return function(subject, **keywords, **options)
+
+        inputs = [click.Argument(["target"], metavar=takes), *([SET] if "RECIPE" in takes else [])]
+        return _command(function, call, show=show, options=[*inputs, *COMMON, *SUBMISSION])
+
+    return decorate
+
+
+def storage_root(given: str | None) -> str:
+    """Where no recipe says it: the option, else the environment, else `./storage`; absolute."""
+    chosen = given or os.environ.get("BIGMODEL_STORAGE") or "./storage"
+    return chosen if "://" in chosen else str(Path(chosen).expanduser().absolute())
+
+
+def user_error(error: BaseException) -> BigModelError | None:
+    """What a user can mend in `error`, however deep Ray wrapped it."""
+    if isinstance(error, BigModelError) and not hasattr(error, "cause"):
+        return error  # with a cause it is Ray's copy, whose text is a trace
+    causes = [getattr(error, name, None) for name in ("cause", "controller_failure", "__cause__")]
+    causes += getattr(error, "worker_failures", {}).values()
+    found = (user_error(cause) for cause in causes if isinstance(cause, BaseException))
+    return next((error for error in found if error), None)
+
+
+def _read_target(
+    target: str, recipe: bool, storage: str | None, overrides: tuple[str, ...]
+) -> tuple["Recipe | str", str]:
+    """The recipe or the model's name, and the storage; in a submitted job one that outlives it."""
+    from bigmodel.cluster.packing import check_storage, written_storage
+    from bigmodel.recipe import load_recipe
+
+    read = load_recipe(target, overrides, storage=storage) if recipe else None
+    if in_submitted_job():
+        check_storage(written_storage(target if recipe else None, overrides, storage))
+    return (read, read.storage) if read else (target, storage_root(storage))
+
+
+def _command(
+    function: Function, call: Function, *, show: Show, options: Sequence[click.Parameter]
+) -> click.Command:
+    """`function` as a click command that is run by `call`, with its own options first."""
+
+    def callback(*, as_json: bool, quiet: bool, debug: bool, **given: Any) -> None:
+        with _guarded(quiet=quiet, debug=debug):
+            result = call(**given)
+        _print(result, show=show, as_json=as_json)
+
+    own = list(reversed(getattr(function, "__click_params__", [])))
+    positional = [o for o in (*options, *own) if isinstance(o, click.Argument)]
+    named = [o for o in (*own, *options) if isinstance(o, click.Option)]
+    return click.Command(
+        Path(inspect.getfile(function)).stem,  # the module's name is __main__ under python -m
+        callback=callback,
+        params=[*positional, *named],
+        help=function.__doc__,
+    )
+
+
+@contextmanager
+def _guarded(*, quiet: bool, debug: bool) -> Iterator[None]:
+    """Progress and stray prints go to stderr; an error becomes one sentence and an exit code."""
+    prepare_environment()
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    try:
+        with redirect_stdout(sys.stderr), show_progress(quiet=quiet):
+            yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(_report(error, debug=debug))
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    """Say what went wrong; the exit code that goes with it."""
+    mendable = user_error(error)
+    if debug or not mendable:
+        traceback.print_exception(error)
+    if mendable:
+        complain(str(mendable))
+        return mendable.exit_code
+    complain(f"this is a bug of ours ({type(error).__name__}); please report the lines above")
+    return 1
+
+
+def _print(result: Any, *, show: Show, as_json: bool) -> None:
+    if isinstance(result, Submitted):
+        click.echo(json.dumps({"job": result.id}) if as_json else result.id)
+    elif mark := os.environ.get(RESULT_MARK):
+        click.echo(mark + json.dumps(result))
+    elif as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console().print(show(result))

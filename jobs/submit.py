@@ -1,0 +1,81 @@
+"""From the command given here to the same one on a cluster, and its outcome back."""
+
+from typing import Any
+
+import click
+
+from bigmodel.errors import RecipeError
+
+LEFT_HERE = {"target", "storage", "overrides", "as_json", "cluster", "follow", "insecure"}
+"""Parameters that aren't passed on as they stand; all others of the command are."""
+
+
+def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
+    """Submit the command of the current context; its result, or the id of a job not waited for."""
+    from dataclasses import replace
+
+    from bigmodel.cluster import submission
+    from bigmodel.cluster.packing import pack_model, pack_recipe
+    from jobs.start import Submitted
+
+    context = click.get_current_context()
+    target, storage = context.params["target"], context.params["storage"]
+    if recipe:
+        luggage = pack_recipe(target, context.params["overrides"], storage)
+    else:
+        luggage = pack_model(target, storage)
+    luggage = replace(luggage, arguments=(*luggage.arguments, *own_arguments(context)))
+    assert context.command.name
+    submitted = submission.submit(context.command.name, luggage, address, insecure=insecure)
+    if not follow:
+        return Submitted(submitted.id)
+    return _outcome(submitted)
+
+
+def own_arguments(context: click.Context) -> list[str]:
+    """The command's other options and arguments as they were given, for a command line there."""
+    options: list[str] = []
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        value: Any = context.params.get(name)
+        source = context.get_parameter_source(name)
+        if name in LEFT_HERE or source in (None, click.core.ParameterSource.DEFAULT):
+            continue
+        if isinstance(parameter.type, click.Path):
+            _check_uri(parameter, value)
+        if isinstance(parameter, click.Argument):
+            words += [str(word) for word in (value if parameter.nargs != 1 else [value])]
+        elif isinstance(parameter, click.Option):
+            options += _as_given(parameter, value)
+    return [*options, *(["--", *words] if words else [])]
+
+
+def _as_given(option: click.Option, value: Any) -> list[str]:
+    if option.is_flag:
+        names = option.opts if value else option.secondary_opts
+        return names[:1]
+    values = value if option.multiple else [value]
+    return [part for one in values for part in (option.opts[0], str(one))]
+
+
+def _check_uri(parameter: click.Parameter, value: str) -> None:
+    if "://" not in value:
+        raise RecipeError(
+            f"{parameter.opts[0]} {value} is a file of this machine, which the cluster can't "
+            "reach; give a URI such as s3://…"
+        )
+
+
+def _outcome(submitted: Any) -> Any:
+    """The job's result as if it had run here; where it failed, its log has said why."""
+    from bigmodel.cluster import submission
+
+    try:
+        code, result = submission.follow(submitted, lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt:
+        click.echo(f"the job {submitted.id} goes on at {submitted.address}", err=True)
+        raise
+    if code:
+        raise click.exceptions.Exit(code)
+    return result
