@@ -1,0 +1,1 @@
+"""Prepared data to an artefact: plain torch below, Ray Train around it."""

@@ -1,0 +1,133 @@
+"""fit: prepared data and a recipe to a sealed artefact, by Ray Train."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bigmodel import progress
+from bigmodel.artifact import Artifact
+from bigmodel.config import Recipe
+from bigmodel.data.prepared import PreparedData
+from bigmodel.errors import ClusterError
+from bigmodel.metrics import confusion, fit_temperature, summary
+from bigmodel.models import build_model
+from bigmodel.storage import folder
+from bigmodel.training import news
+from bigmodel.training.fitting import TrainingData
+from bigmodel.training.worker import train_worker
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A sealed artefact, where it is, and the epochs that led to it."""
+
+    artifact: Artifact
+    uri: str
+    epochs: list[dict[str, float]]
+
+
+def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str) -> Fitted:
+    """Train on `train.num_workers` processes, calibrate on the valid split, seal.
+
+    The artefact stands under `storage/models/<name>/<run_id>`, whole or not at all.
+    """
+    data = training_data(prepared)
+    use_gpu = _check_resources(recipe)
+    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu)
+    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
+    model.load_state_dict(state)
+    with progress.stage("seal", total=len(data.valid_label)) as stage:
+        draft = Artifact(recipe, prepared.labels, prepared.encoder(), model)
+        artifact = _calibrated(draft, prepared)
+        uri = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}").uri
+        digest = artifact.save(uri)
+        stage.update(done=len(data.valid_label))
+    return Fitted(replace(artifact, digest=digest), uri, epochs)
+
+
+def training_data(prepared: PreparedData) -> TrainingData:
+    """The encoded training and valid rows of a prepared folder, in memory."""
+    train, train_label = prepared.encoded("train")
+    valid, valid_label = prepared.encoded("valid")
+    return TrainingData(
+        train,
+        train_label,
+        valid,
+        valid_label,
+        num_ids=prepared.encoder().num_ids,
+        num_labels=len(prepared.labels),
+    )
+
+
+def _train(
+    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool
+) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """Run the workers; their files are gone when this returns."""
+    config = recipe.train
+    runs = folder(recipe.storage).child("runs")
+    with progress.stage("train", total=config.epochs * len(data.train)) as stage:
+
+        def on_news(epoch: dict[str, Any]) -> None:
+            stage.update(
+                done=int(epoch["epoch"]) * len(data.train),
+                note=f"epoch {epoch['epoch']} of {config.epochs}, loss {epoch['loss']:.3f}, "
+                f"valid macro-F1 {epoch['macro_f1']:.3f}",
+            )
+
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={
+                "recipe": recipe.model_dump_json(by_alias=True),
+                "data": [ray.put(data)],
+                "topic": run_id,
+            },
+            scaling_config=ray.train.ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu),
+            run_config=ray.train.RunConfig(
+                name=run_id,
+                storage_path=runs.uri,
+                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            ),
+        )
+        with news.listening(run_id, on_news):
+            result = trainer.fit()
+        with tempfile.TemporaryDirectory() as scratch:
+            result.checkpoint.to_directory(scratch)
+            state = load_file(Path(scratch) / "weights.safetensors")
+        if runs.local:
+            shutil.rmtree(runs.local / run_id)
+    return state, result.metrics["epochs"]
+
+
+def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
+    """The artefact with a temperature and metrics from the raw texts of the valid split."""
+    texts, truth = prepared.rows("valid")
+    scores = draft.score(texts).scores
+    counts = confusion(truth, scores.argmax(1), len(draft.labels))
+    metrics = {"split": "valid", **summary(counts)}
+    return replace(draft, temperature=fit_temperature(scores, truth), metrics=metrics)
+
+
+def _check_resources(recipe: Recipe) -> bool:
+    """Whether to train on GPUs; ClusterError where the workers would never find room."""
+    config = recipe.train
+    there = ray.cluster_resources()
+    if config.use_gpu == "auto":
+        use_gpu = there.get("GPU", 0) >= config.num_workers
+    else:
+        use_gpu = config.use_gpu
+    for resource, needed in (("CPU", True), ("GPU", use_gpu)):
+        found = int(there.get(resource, 0))
+        if needed and found < config.num_workers:
+            raise ClusterError(
+                f"train.num_workers is {config.num_workers}, but Ray has {found} {resource}s; "
+                "lower it, or train on a larger cluster with --cluster"
+            )
+    return use_gpu
