@@ -1,7 +1,6 @@
 """The Ray Serve application: `serve.app:build`, and what a replica does before it is ready."""
 
 import asyncio
-import warnings
 
 import torch
 from pydantic import Field
@@ -15,6 +14,7 @@ from bigmodel.predictor import Predictor
 from serve.endpoint import endpoint
 
 DEPLOYMENT = "classify"
+METRICS_INTERVAL_S = 1.0  # Serve's 10 s would hide a short burst
 LOOK_BACK_S = 5.0
 # Serve's proxy collapses when more is in flight than its replicas may take: our own limit, which
 # answers 503, has to be met long before.
@@ -47,17 +47,26 @@ class Replica:
 
 def build(args: ServeArgs) -> Application:
     """The application with its autoscaling; Ray Serve makes `args` from a dict if need be."""
+    config = args.serve
     # Serve copies a decorated class by value, globals included; an undecorated one is imported
     deployment = serve.deployment(
         serve.ingress()(Replica),
         name=DEPLOYMENT,
-        autoscaling_config=_autoscaling(args.serve),
-        max_ongoing_requests=max(ONGOING_REQUESTS, 2 * args.serve.limits.in_flight),
+        autoscaling_config={
+            "min_replicas": config.min_replicas,
+            "max_replicas": config.max_replicas,
+            "target_ongoing_requests": config.target_ongoing_requests,
+            "upscale_delay_s": config.upscale_delay_s,
+            "downscale_delay_s": config.downscale_delay_s,
+            "metrics_interval_s": METRICS_INTERVAL_S,
+            "look_back_period_s": LOOK_BACK_S,
+        },
+        max_ongoing_requests=max(ONGOING_REQUESTS, 2 * config.limits.in_flight),
         max_constructor_retry_count=2,
         max_surge_percent=100,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=20,
-        ray_actor_options={"num_cpus": args.serve.replica_cpus},
+        ray_actor_options={"num_cpus": config.replica_cpus},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(args)
@@ -65,20 +74,3 @@ def build(args: ServeArgs) -> Application:
 
 def _load(args: ServeArgs) -> Predictor:
     return Predictor(Artifact.load(args.artifact, digest=args.digest))
-
-
-def _autoscaling(config: ServeConfig) -> serve.config.AutoscalingConfig:
-    with warnings.catch_warnings():
-        # deprecated in favour of variables that Ray 2.60 doesn't read yet
-        warnings.filterwarnings(
-            "ignore", message=".*metrics_interval_s", category=DeprecationWarning
-        )
-        return serve.config.AutoscalingConfig(
-            min_replicas=config.min_replicas,
-            max_replicas=config.max_replicas,
-            target_ongoing_requests=config.target_ongoing_requests,
-            upscale_delay_s=config.upscale_delay_s,
-            downscale_delay_s=config.downscale_delay_s,
-            metrics_interval_s=1.0,
-            look_back_period_s=LOOK_BACK_S,
-        )

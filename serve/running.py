@@ -36,7 +36,7 @@ def start(
     that already runs is replaced, replica by replica.
     """
     require_loopback(host)
-    _check_port(host, port)
+    _check_address(host, port)
     Artifact.load(args.artifact, digest=args.digest)
     _start_serve(args, host, port)
     deadline = time.monotonic() + timeout_s
@@ -44,7 +44,7 @@ def start(
         [serve.RunTarget(build(args), name=APPLICATION)], wait_for_applications_running=False
     )
     _wait_until_running(deadline)
-    url = f"http://{_bracketed(host)}:{port}"
+    url = _url(host, port)
     _wait_until_ready(url, deadline)
     return url
 
@@ -74,7 +74,7 @@ def stop() -> None:
 
 
 def _start_serve(args: ServeArgs, host: str, port: int) -> None:
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what fails is raised
     limits = args.serve.limits
     serve.start(
         proxy_location="HeadOnly",
@@ -89,16 +89,16 @@ def _start_serve(args: ServeArgs, host: str, port: int) -> None:
     )
 
 
-def _check_port(host: str, port: int) -> None:
-    obstacle, serving = _on_head(_obstacle, host, port), bool(serve.status().proxies)
-    if obstacle and not serving:
+def _check_address(host: str, port: int) -> None:
+    if serve.status().proxies:
+        if _on_head(_request, f"{_url(host, port)}/-/healthz", None)[0] != 200:
+            raise ClusterError(
+                f"Ray Serve runs on this cluster, but not on {host}:{port}; give the address that "
+                "it was started with, or shut it down first"
+            )
+    elif obstacle := _on_head(_obstacle, host, port):
         raise ClusterError(
             f"the endpoint can't listen on {host}:{port} ({obstacle}); choose another --port"
-        )
-    if serving and not obstacle:
-        raise ClusterError(
-            f"Ray Serve runs on this cluster, but not on {host}:{port}; give the address that it "
-            "was started with, or shut it down first"
         )
 
 
@@ -169,5 +169,5 @@ def _request(url: str, body: bytes | None) -> tuple[int, bytes]:
         return 0, b""
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

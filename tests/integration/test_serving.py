@@ -1,0 +1,184 @@
+"""The endpoint on a local Ray: deployed, asked, scaled and stopped."""
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ray import serve as ray_serve
+
+from bigmodel.artifact import Artifact
+from bigmodel.cluster.session import ray_session
+from bigmodel.config import Recipe, ServeConfig
+from bigmodel.data.schema import LabelSet
+from bigmodel.errors import ClusterError, ModelError, RecipeError
+from bigmodel.models import build_model
+from bigmodel.predictor import Predictor
+from bigmodel.text.encoder import EncoderRecipe
+from serve.app import DEPLOYMENT, ServeArgs
+from serve.running import APPLICATION, ask, start, stop
+
+TEXTS = ["手机电池不耐用", "书很好看，我喜欢", "物流太慢", "快递很快，五星好评", "ＡＢＣ　１２３"]
+SCALING = ServeConfig(
+    max_replicas=2, target_ongoing_requests=2, upscale_delay_s=1, downscale_delay_s=1
+)
+
+
+@pytest.fixture(scope="module")
+def ray_local() -> Iterator[None]:
+    with ray_session(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def args(tmp_path_factory: pytest.TempPathFactory) -> ServeArgs:
+    """A saved model with three labels and weights from a seed."""
+    recipe = Recipe.model_validate(
+        {
+            "name": "reviews",
+            "data": {"train": "reviews.csv"},
+            "model": {"kind": "linear", "linear": {"min_count": 1}},
+        }
+    )
+    fitted = EncoderRecipe.of(recipe)
+    encoder = fitted.fit(*fitted.count(TEXTS), len(TEXTS))
+    labels = LabelSet(("中性", "正面", "负面"))
+    model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(torch.randn(weights.shape, generator=generator))
+    uri = str(tmp_path_factory.mktemp("models") / "reviews")
+    digest = Artifact(recipe, labels, encoder, model, metrics={}).save(uri)
+    return ServeArgs(artifact=uri, digest=digest, name="reviews", version=7, serve=SCALING)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_port_in_use_is_one_sentence_and_starts_nothing(ray_local: None, args: ServeArgs) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"127\.0\.0\.1:{port} \(Address already in use\)"):
+            start(args, port=port)
+    assert not ray_serve.status().proxies
+
+
+def test_a_damaged_artefact_starts_nothing(
+    ray_local: None, args: ServeArgs, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="no such artefact"):
+        start(args.model_copy(update={"artifact": str(tmp_path)}), port=free_port())
+    with pytest.raises(ModelError, match="exchanged"):
+        start(args.model_copy(update={"digest": "0" * 64}), port=free_port())
+    assert not ray_serve.status().proxies
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "reviews.example.com"])
+def test_without_keys_it_listens_on_loopback_alone(host: str, args: ServeArgs) -> None:
+    with pytest.raises(RecipeError, match="no access keys yet"):
+        start(args, host=host)
+
+
+@pytest.fixture(scope="module")
+def url(ray_local: None, args: ServeArgs) -> Iterator[str]:
+    yield start(args, port=free_port())
+    stop()
+
+
+def test_http_answers_what_the_predictor_answers(url: str, args: ServeArgs) -> None:
+    predictor = Predictor(Artifact.load(args.artifact, digest=args.digest))
+    for text, expected in zip(TEXTS, predictor.predict(TEXTS), strict=True):
+        answer = ask(url, text)
+        found = answer["predictions"][0]["labels"]
+        assert [entry["label"] for entry in found] == [label for label, _ in expected.labels]
+        assert np.allclose(
+            [entry["score"] for entry in found], [score for _, score in expected.labels], atol=1e-5
+        )
+        assert (answer["model"], answer["version"]) == ("reviews", "7")
+
+
+def test_a_refusal_says_why(url: str) -> None:
+    with pytest.raises(ClusterError, match="422, inputs is empty or blank"):
+        ask(url, " ")
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("read-1", True), ("evil id {}<script>", False)])
+def test_serves_own_request_id_is_the_checked_one(url: str, sent: str, kept: bool) -> None:
+    request = urllib.request.Request(
+        f"{url}/v2/health/live", headers={"X-Request-ID": sent, "X-Request-Timeout-Seconds": "1e-9"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        found = response.headers.get_all("X-Request-ID")
+    assert len(found) == 1 and (found[0] == sent) is kept
+
+
+def test_another_port_beside_a_running_serve_is_refused(url: str, args: ServeArgs) -> None:
+    with pytest.raises(ClusterError, match="Ray Serve runs on this cluster, but not on"):
+        start(args, port=free_port())
+
+
+class Load:
+    """Clients that ask without a pause, and count what they got."""
+
+    def __init__(self, url: str, *, clients: int) -> None:
+        self._request = urllib.request.Request(
+            f"{url}/v1/classify",
+            json.dumps({"inputs": TEXTS}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            try:
+                with urllib.request.urlopen(self._request, timeout=10) as response:
+                    self.answered += len(json.load(response)["predictions"]) == len(TEXTS)
+            except OSError as error:
+                self.failed.append(repr(error))
+
+
+def running_replicas() -> int:
+    deployment = ray_serve.status().applications[APPLICATION].deployments[DEPLOYMENT]
+    return deployment.replica_states.get("RUNNING", 0)
+
+
+def wait_for(condition: Callable[[], bool], *, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s"
+        time.sleep(0.2)
+
+
+def test_it_grows_under_load_and_shrinks_after_without_a_failed_request(url: str) -> None:
+    assert running_replicas() == 1
+    with Load(url, clients=1) as quiet:
+        with Load(url, clients=6) as heavy:
+            wait_for(lambda: running_replicas() == 2, within_s=40)
+        wait_for(lambda: running_replicas() == 1, within_s=40)
+    assert quiet.failed + heavy.failed == []
+    assert min(quiet.answered, heavy.answered) > 10
