@@ -23,7 +23,7 @@ class Record(NamedTuple):
 
 
 RECORDS = """
-    SELECT name, version, source, run_id, creation_time,
+    SELECT name, version, source, coalesce(run_id, ''), creation_time,
         (SELECT json_group_object(key, value) FROM model_version_tags t
             WHERE t.name = v.name AND t.version = v.version),
         (SELECT json_group_array(alias) FROM registered_model_aliases a
@@ -47,16 +47,8 @@ def read_database(file: Path, name: str | None = None) -> list[Record]:
             f"MLflow's database {file} can't be read ({error}); is it of another version?"
         ) from None
     return [
-        Record(
-            name,
-            version,
-            source,
-            run_id or "",
-            created,
-            json.loads(tags),
-            tuple(json.loads(aliases)),
-        )
-        for name, version, source, run_id, created, tags, aliases in rows
+        Record(*plain, json.loads(tags), tuple(sorted(json.loads(aliases))))
+        for *plain, tags, aliases in rows
     ]
 
 

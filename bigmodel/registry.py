@@ -219,7 +219,7 @@ class Registry:
     def _unpublished(self, uri: str) -> Version:
         place = folder(uri)
         try:
-            manifest = json.loads(place.read("manifest.json"))
+            digest = json.loads(place.read("manifest.json"))["sha256"]
             name = json.loads(place.read("recipe.json"))["name"]
             metrics = json.loads(place.read("metrics.json"))
         except OSError:
@@ -229,7 +229,7 @@ class Registry:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{uri}: damaged artefact ({error}); train or copy it again") from None
-        return Version(name, 0, place.uri, manifest["sha256"], (), metrics, "", "")
+        return Version(name, 0, place.uri, digest, (), metrics, "", "")
 
 
 def _published(records: Iterable[Record]) -> tuple[Version, ...]:

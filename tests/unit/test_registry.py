@@ -1,0 +1,274 @@
+"""Versions, aliases and moves, on a real MLflow database."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bigmodel.errors import BigModelError, ClusterError, ModelError, RecipeError
+from bigmodel.records import read_client, read_database
+from bigmodel.registry import Registry, Version
+from bigmodel.tracking import database, open_client
+
+
+@pytest.fixture(scope="module")
+def registry(mlflow_storage: str) -> Registry:
+    return Registry(mlflow_storage)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, registry: Registry) -> str:
+    """A model of the test's own, with three versions."""
+    model = f"m{abs(hash(request.node.nodeid)) % 10**12}"
+    for number in (1, 2, 3):
+        publish(registry, model, number)
+    return model
+
+
+def publish(registry: Registry, name: str, number: int) -> Version:
+    return registry.publish(
+        name,
+        f"/storage/模型/{name}-{number}",
+        digest=f"{number:064x}",
+        metrics={"accuracy": (80 + number) / 100},
+        run_id="0123456789abcdef0123456789abcdef",
+    )
+
+
+def promote(registry: Registry, name: str, to: int, expected: int | None) -> Version:
+    return registry.promote(
+        name, "champion", to=to, expected=expected, why="测试集上更好", numbers={"macro_f1": 0.86}
+    )
+
+
+def test_a_published_version_is_found_by_its_number(registry: Registry, name: str) -> None:
+    made = publish(registry, name, 4)
+    found = registry.resolve(f"{name}@4")
+    assert found == made == registry.versions(name)[-1]
+    assert (found.name, found.version, str(found)) == (name, 4, f"{name}@4")
+    assert found.uri == f"/storage/模型/{name}-4"
+    assert found.digest == f"{4:064x}"
+    assert found.metrics == {"accuracy": 0.84}
+    assert found.aliases == ()
+    assert found.created.endswith("+00:00")
+    assert found.run_id == "0123456789abcdef0123456789abcdef"
+    assert found in registry.list()
+
+
+def test_publishing_moves_no_alias_and_promoting_moves_one(registry: Registry, name: str) -> None:
+    assert registry.current(name, "champion") is None
+    promote(registry, name, to=1, expected=None)
+    publish(registry, name, 4)
+    assert registry.resolve(f"{name}@champion").version == 1
+    assert promote(registry, name, to=4, expected=1).aliases == ("champion",)
+    assert registry.resolve(f"{name}@champion").version == 4 == registry.current(name, "champion")
+    assert registry.resolve(f"{name}@1").aliases == ()
+
+
+def test_two_aliases_move_apart(registry: Registry, name: str) -> None:
+    promote(registry, name, to=1, expected=None)
+    registry.promote(name, "candidate", to=1, expected=None, why="试用", numbers={})
+    promote(registry, name, to=2, expected=1)
+    assert registry.resolve(f"{name}@candidate").version == 1
+    assert registry.resolve(f"{name}@champion").version == 2
+
+
+def test_a_stale_promotion_is_told_who_was_first(registry: Registry, name: str) -> None:
+    promote(registry, name, to=2, expected=None)
+    with pytest.raises(ModelError) as refused:
+        promote(registry, name, to=3, expected=None)
+    for part in (f"{name}@champion is version 2", "not unset", "测试集上更好", f"{name}@3"):
+        assert part in str(refused.value)
+    assert registry.resolve(f"{name}@champion").version == 2
+    assert [move.held for move in registry.moves(name)] == [True, False]
+
+
+def test_of_promotions_at_once_exactly_one_wins(mlflow_storage: str, name: str) -> None:
+    expected = None
+    for _ in range(5):
+        start, outcomes = threading.Barrier(2), {}
+
+        def attempt(to: int, expected: int | None = expected, start=start, outcomes=outcomes):
+            mine = Registry(mlflow_storage)
+            start.wait(timeout=30)
+            try:
+                outcomes[to] = promote(mine, name, to, expected)
+            except ModelError as error:
+                outcomes[to] = error
+
+        targets = [number for number in (1, 2, 3) if number != expected][:2]
+        threads = [threading.Thread(target=attempt, args=(to,)) for to in targets]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        (winner,) = [to for to, outcome in outcomes.items() if isinstance(outcome, Version)]
+        (loser,) = set(targets) - {winner}
+        assert f"is version {winner}" in str(outcomes[loser])
+        after = Registry(mlflow_storage)
+        assert (
+            after.resolve(f"{name}@champion").version == winner == after.current(name, "champion")
+        )
+        expected = winner
+
+
+def test_rolling_back_returns_to_before_the_last_move(registry: Registry, name: str) -> None:
+    promote(registry, name, to=1, expected=None)
+    with pytest.raises(ModelError, match="nothing to roll back"):
+        registry.rollback(name)
+    promote(registry, name, to=3, expected=1)
+    promote(registry, name, to=3, expected=3)  # is there already: no move
+    with pytest.raises(ModelError):
+        promote(registry, name, to=2, expected=1)  # lost: not a move either
+    assert registry.rollback(name).version == 1
+    assert registry.rollback(name).version == 3
+    assert [(m.expected, m.to, m.held) for m in registry.moves(name)] == [
+        (None, 1, True),
+        (1, 3, True),
+        (1, 2, False),
+        (3, 1, True),
+        (1, 3, True),
+    ]
+    assert registry.moves(name)[1].numbers == {"macro_f1": 0.86}
+    assert registry.moves(name)[3].why == "rollback"
+
+
+def test_an_alias_left_behind_by_a_crash_is_put_right(
+    mlflow_storage: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(mlflow_storage)
+    promote(registry, name, to=1, expected=None)
+
+    def crash(*_: object) -> None:
+        raise InterruptedError("the process died here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._client, "set_registered_model_alias", crash)
+        with pytest.raises(BigModelError):
+            promote(registry, name, to=2, expected=1)
+    assert registry.resolve(f"{name}@champion").version == 1
+    assert registry.current(name, "champion") == 2
+    with pytest.raises(ModelError, match="is version 2"):
+        promote(registry, name, to=3, expected=1)
+    assert registry.resolve(f"{name}@champion").version == 2
+
+
+def test_an_aliased_version_is_not_deleted(registry: Registry, name: str) -> None:
+    promote(registry, name, to=2, expected=None)
+    with pytest.raises(ModelError, match="@2 is champion and stays"):
+        registry.delete(name, 2)
+    registry.delete(name, 3)
+    with pytest.raises(ModelError, match=r"no version 3 \(found: 1, 2\)"):
+        registry.resolve(f"{name}@3")
+    assert publish(registry, name, 4).version == 4, "a number is never given twice"
+
+
+def test_rolling_back_to_a_deleted_version_is_refused(registry: Registry, name: str) -> None:
+    promote(registry, name, to=1, expected=None)
+    promote(registry, name, to=2, expected=1)
+    registry.delete(name, 1)
+    with pytest.raises(ModelError, match=r"no version 1 \(found: 2, 3\)"):
+        registry.rollback(name)
+    assert registry.resolve(f"{name}@champion").version == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("{name}@9", "no version 9 (found: 1, 2, 3)"),
+        ("{name}@0", "no version 0 (found: 1, 2, 3)"),
+        ("{name}@champion", "no alias 'champion' (found: none; versions 1, 2, 3)"),
+        ("{name}@", "no alias ''"),
+        ("no-such-model@1", "no model 'no-such-model'"),
+        ("no-such-folder", "no artefact there; give an artefact's folder or URI, name@3"),
+        ("./no-such-folder@2/模型", "no artefact there"),
+    ],
+)
+def test_what_is_not_there_is_named(registry: Registry, name: str, model: str, said: str) -> None:
+    with pytest.raises(ModelError) as error:
+        registry.resolve(model.format(name=name))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "3", "v3", "", "冠军", "a b", "a/b"])
+def test_some_names_can_not_be_aliases(registry: Registry, name: str, alias: str) -> None:
+    with pytest.raises(RecipeError, match="can't be an alias"):
+        registry.promote(name, alias, to=1, expected=None, why="", numbers={})
+
+
+def test_both_ways_to_read_the_registry_agree(
+    registry: Registry, name: str, mlflow_storage: str
+) -> None:
+    promote(registry, name, to=1, expected=None)
+    registry.promote(name, "candidate", to=1, expected=None, why="试用", numbers={})
+    registry.delete(name, 2)
+    client = open_client(mlflow_storage, None)
+    if not client.search_registered_models("name = 'theirs'"):
+        client.create_registered_model("theirs")
+    client.create_model_version("theirs", "s3://bucket/model")
+    file = database(mlflow_storage)
+    for asked in (name, "theirs", f"{name}.moves", "no-such-model", None):
+        assert read_database(file, asked) == read_client(client, asked)
+    assert len(read_database(file, name)) == 2
+    assert "theirs" not in {version.name for version in registry.list()}
+
+
+def test_resolving_imports_neither_mlflow_nor_torch_nor_ray(
+    registry: Registry, name: str, mlflow_storage: str
+) -> None:
+    promote(registry, name, to=2, expected=None)
+    code = (
+        "import sys; from bigmodel.registry import Registry; "
+        f"print(Registry({mlflow_storage!r}).resolve('{name}@champion')); "
+        "print({'mlflow', 'torch', 'ray', 'pyarrow', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{name}@2\nset()\n", "")
+
+
+def write_artifact(place: Path, **files: object) -> None:
+    place.mkdir()
+    for name, value in files.items():
+        (place / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+
+
+def test_an_artefact_folder_stands_for_itself(tmp_path: Path) -> None:
+    place = tmp_path / "模型@2"
+    write_artifact(
+        place, manifest={"sha256": "ab"}, recipe={"name": "reviews"}, metrics={"accuracy": 0.85}
+    )
+    found = Registry(str(tmp_path / "nowhere")).resolve(str(place))
+    assert found == Version("reviews", 0, str(place), "ab", (), {"accuracy": 0.85}, "", "")
+    assert str(found) == str(place)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("manifest", [[], "坏", {"files": {}}, None])
+def test_a_damaged_artefact_folder_is_refused(tmp_path: Path, manifest: object) -> None:
+    write_artifact(tmp_path / "a", manifest=manifest, recipe={"name": "reviews"}, metrics={})
+    with pytest.raises(ModelError, match="damaged artefact"):
+        Registry(str(tmp_path)).resolve(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("ask", [Registry.list, lambda registry: registry.moves("reviews")])
+def test_a_new_storage_is_empty_and_stays_so(
+    tmp_path: Path, ask: Callable[[Registry], object]
+) -> None:
+    assert ask(Registry(str(tmp_path))) == ()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_storage_elsewhere_needs_a_server() -> None:
+    with pytest.raises(RecipeError, match=r"set tracking\.uri to an MLflow server"):
+        Registry("s3://bucket/bigmodel").list()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    database(str(tmp_path)).parent.mkdir()
+    database(str(tmp_path)).write_text("不是数据库", encoding="utf-8")
+    with pytest.raises(ClusterError, match="can't be read"):
+        Registry(str(tmp_path)).list()

@@ -1,0 +1,145 @@
+"""What a run leaves in MLflow, and what is said where it can't."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bigmodel import tracking
+from bigmodel.config import Recipe
+from bigmodel.errors import ClusterError, DataError, RecipeError
+from bigmodel.recipe import make_recipe
+
+
+def recipe(name: str = "reviews", **sections: Any) -> Recipe:
+    return make_recipe({"name": name, "data": {"train": "/data/评论.csv"}, **sections}, "recipe")
+
+
+def test_a_run_keeps_recipe_curves_and_facts(
+    mlflow_storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = recipe("curves", seed=7, train={"epochs": 1100})
+    with tracking.run(ours, mlflow_storage, verb="train") as run:
+        for epoch in range(1100):
+            run.log({"loss": 1 / (epoch + 1), "macro_f1": 0.8}, epoch)
+        run.tag(data_id="ab" * 32)
+    client = tracking.open_client(mlflow_storage, None)
+    kept = client.get_run(run.run_id)
+    assert kept.info.run_name == "train"
+    assert kept.info.status == "FINISHED"
+    assert kept.info.artifact_uri.startswith(f"{mlflow_storage}/mlflow/artifacts/curves/")
+    assert kept.data.params == tracking.flat(ours)
+    assert kept.data.params["data.train"] == "/data/评论.csv"
+    assert kept.data.tags.items() >= tracking.facts(ours).items()
+    assert kept.data.tags["seed"] == "7"
+    assert kept.data.tags["data_id"] == "ab" * 32
+    assert {"ray", "torch", "rjieba", "bigmodel", "mlflow.user"} <= kept.data.tags.keys()
+    curve = client.get_metric_history(run.run_id, "loss")
+    assert [(point.step, point.value) for point in curve] == [(e, 1 / (e + 1)) for e in range(1100)]
+    assert not list(tmp_path.iterdir()), "nothing beside the user's files"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DataError("没有标签"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(), "KILLED")],
+)
+def test_a_run_that_breaks_off_says_how_and_keeps_its_curve(
+    mlflow_storage: str, error: BaseException, status: str
+) -> None:
+    with pytest.raises(type(error)), tracking.run(recipe(), mlflow_storage, verb="train") as run:
+        run.log({"loss": 0.5}, 0)
+        raise error
+    kept = tracking.open_client(mlflow_storage, None).get_run(run.run_id)
+    assert kept.info.status == status
+    assert kept.data.metrics == {"loss": 0.5}
+
+
+def test_an_error_is_not_hidden_by_a_tracker_that_fails_after_it(
+    mlflow_storage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    with (
+        pytest.raises(DataError, match="没有标签"),
+        tracking.run(recipe(), mlflow_storage, verb="train") as run,
+    ):
+        monkeypatch.setattr(run._client, "set_terminated", away)
+        raise DataError("没有标签")
+    assert f"run {run.run_id} could not be closed" in caplog.text
+
+
+def test_params_are_the_dotted_keys_of_the_chosen_kind() -> None:
+    space = {"train.learning_rate": {"log": [0.0001, 0.01]}, "train.epochs": {"choice": [3, 5]}}
+    mlp = {"kind": "mlp", "mlp": {"hidden_sizes": [64, 32]}}
+    params = tracking.flat(recipe(model=mlp, tune={"space": space}))
+    assert params["model.mlp.hidden_sizes"] == "[64, 32]"
+    assert params["data.split.valid"] == "0.1"
+    assert params["text.hmm"] == "false"
+    assert json.loads(params["tune.space"]) == space
+    assert "tracking.uri" not in params
+    assert not [key for key in params if key.startswith(("model.linear", "model.bag"))]
+
+
+def test_a_long_param_is_cut_where_mlflow_would_refuse_it() -> None:
+    assert tracking.flat(recipe(data={"train": "/" + "长" * 5999}))["data.train"].endswith("长")
+    cut = tracking.flat(recipe(data={"train": "/" + "长" * 6000}))["data.train"]
+    assert len(cut) == 6000
+    assert cut.endswith("长…")
+
+
+def test_a_run_knows_the_commit_and_whether_files_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=小明", "-c", "user.email=ming@example.com"]
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert not tracking.facts(recipe()).keys() & {"git.dirty", "mlflow.source.git.commit"}
+    git("init", "-q")
+    (tmp_path / "reviews.toml").write_text('name = "reviews"\n', encoding="utf-8")
+    git("add", ".")
+    git("commit", "-qm", "recipe")
+    clean = tracking.facts(recipe())
+    assert (clean["mlflow.source.git.commit"], clean["git.dirty"]) == (
+        git("rev-parse", "HEAD"),
+        "false",
+    )
+    (tmp_path / "reviews.toml").write_text('name = "评论"\n', encoding="utf-8")
+    assert tracking.facts(recipe())["git.dirty"] == "true"
+
+
+def test_a_server_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with (
+            pytest.raises(ClusterError, match=rf"MLflow at {uri} can't be used .*tracking\.uri"),
+            tracking.run(recipe(tracking={"uri": uri}), str(tmp_path), verb="train"),
+        ):
+            pytest.fail("the run began")
+
+
+@pytest.mark.parametrize(
+    ("storage", "kind", "said"),
+    [
+        ("s3://bucket/bigmodel", RecipeError, "set tracking.uri to an MLflow server"),
+        ("{file}", ClusterError, "can't be written"),
+    ],
+)
+def test_a_storage_without_room_for_a_database_is_refused(
+    tmp_path: Path, storage: str, kind: type[Exception], said: str
+) -> None:
+    file = tmp_path / "文件"
+    file.touch()
+    with pytest.raises(kind, match=said):
+        tracking.open_client(storage.format(file=file), None)
