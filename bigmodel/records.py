@@ -47,7 +47,7 @@ def read_database(file: Path, name: str | None = None) -> list[Record]:
             f"MLflow's database {file} can't be read ({error}); is it of another version?"
         ) from None
     return [
-        Record(*plain, json.loads(tags), tuple(sorted(json.loads(aliases))))
+        Record._make((*plain, json.loads(tags), tuple(sorted(json.loads(aliases)))))
         for *plain, tags, aliases in rows
     ]
 
