@@ -5,11 +5,9 @@ The endpoint listens on the loopback of Ray's head node, so whatever touches its
 
 import json
 import logging
-import os
+import re
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +19,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.errors import ClusterError
 from serve.access import require_loopback
 from serve.app import ServeArgs, build
+from serve.probe import exchange, obstacle
 
 APPLICATION = "bigmodel"
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
@@ -51,26 +50,30 @@ def start(
 
 def ask(url: str, text: str) -> dict[str, Any]:
     """What the endpoint says to one text: the body of its answer; ClusterError otherwise."""
-    status, body = _on_head(_request, f"{url}/v1/classify", json.dumps({"inputs": text}).encode())
+    status, body = _on_head(exchange, f"{url}/v1/classify", json.dumps({"inputs": text}).encode())
     if status == 200:
         answer: dict[str, Any] = json.loads(body)
         return answer
-    raise ClusterError(f"{url} gave no answer: {_detail(status, body)}; see the replicas' logs")
-
-
-def _detail(status: int, body: bytes) -> str:
-    """A problem's own sentence; Ray Serve's errors are plain text."""
     try:
-        return f"{status}, {json.loads(body)['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"status {status}" if status else "no connection"
+        reason = f"{status}, {json.loads(body)['detail']}"
+    except (ValueError, KeyError, TypeError):  # Ray Serve's own errors are plain text
+        reason = f"status {status}" if status else "no connection"
+    raise ClusterError(
+        f"{url} gave no answer ({reason}); send another text, or look at the replicas' logs"
+    )
 
 
 def stop() -> None:
-    """End the endpoint: what is in flight is answered first. Other applications stay."""
+    """End the endpoint: what is in flight is answered first. Ray Serve itself stays on its port."""
     serve.delete(APPLICATION)
-    if not serve.status().applications:
-        serve.shutdown()
+
+
+def free_port() -> int:
+    """A port of this machine's loopback that nobody listens on, for an endpoint soon stopped."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _start_serve(args: ServeArgs, host: str, port: int) -> None:
@@ -91,14 +94,15 @@ def _start_serve(args: ServeArgs, host: str, port: int) -> None:
 
 def _check_address(host: str, port: int) -> None:
     if serve.status().proxies:
-        if _on_head(_request, f"{_url(host, port)}/-/healthz", None)[0] != 200:
+        status, _ = _on_head(exchange, f"{_url(host, port)}/-/healthz", None)
+        if status not in (200, 503):  # 503: it has no application
             raise ClusterError(
                 f"Ray Serve runs on this cluster, but not on {host}:{port}; give the address that "
                 "it was started with, or shut it down first"
             )
-    elif obstacle := _on_head(_obstacle, host, port):
+    elif reason := _on_head(obstacle, host, port):
         raise ClusterError(
-            f"the endpoint can't listen on {host}:{port} ({obstacle}); choose another --port"
+            f"the endpoint can't listen on {host}:{port} ({reason}); choose another --port"
         )
 
 
@@ -122,12 +126,13 @@ def _reason(application: Any) -> str:
     """The last line of what Serve says, which is where a replica's own exception stands."""
     messages = [application.message, *(d.message for d in application.deployments.values())]
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "Ray Serve gives no reason"
+    last = lines[-1] if lines else "Ray Serve gives no reason"
+    return re.sub(r"^bigmodel\.errors\.\w+: ", "", last)
 
 
 def _wait_until_ready(url: str, deadline: float) -> None:
     while True:
-        status, _ = _on_head(_request, f"{url}/v2/health/ready", None)
+        status, _ = _on_head(exchange, f"{url}/v2/health/ready", None)
         if status == 200:
             return
         if time.monotonic() > deadline:
@@ -142,31 +147,6 @@ def _on_head(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call it on the head node, wherever the driver is. It must not raise: Ray would wrap it."""
     options = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     return ray.get(ray.remote(**options)(function).remote(*arguments))
-
-
-def _obstacle(host: str, port: int) -> str:
-    """Why nobody can begin to listen there, or ""; Serve's proxy would silently share the port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return os.strerror(error.errno or 0)
-    return ""
-
-
-def _request(url: str, body: bytes | None) -> tuple[int, bytes]:
-    """(status, body) of a GET, or of a POST of JSON; status 0 without an answer."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(request, timeout=30) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-    except OSError:
-        return 0, b""
 
 
 def _url(host: str, port: int) -> str:

@@ -22,7 +22,7 @@ from bigmodel.models import build_model
 from bigmodel.predictor import Predictor
 from bigmodel.text.encoder import EncoderRecipe
 from serve.app import DEPLOYMENT, ServeArgs
-from serve.running import APPLICATION, ask, start, stop
+from serve.running import APPLICATION, ask, free_port, start, stop
 
 TEXTS = ["手机电池不耐用", "书很好看，我喜欢", "物流太慢", "快递很快，五星好评", "ＡＢＣ　１２３"]
 SCALING = ServeConfig(
@@ -59,12 +59,6 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> ServeArgs:
     return ServeArgs(artifact=uri, digest=digest, name="reviews", version=7, serve=SCALING)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_port_in_use_is_one_sentence_and_starts_nothing(ray_local: None, args: ServeArgs) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -95,6 +89,7 @@ def test_without_keys_it_listens_on_loopback_alone(host: str, args: ServeArgs) -
 def url(ray_local: None, args: ServeArgs) -> Iterator[str]:
     yield start(args, port=free_port())
     stop()
+    ray_serve.shutdown()
 
 
 def test_http_answers_what_the_predictor_answers(url: str, args: ServeArgs) -> None:
@@ -164,7 +159,7 @@ class Load:
 
 def running_replicas() -> int:
     deployment = ray_serve.status().applications[APPLICATION].deployments[DEPLOYMENT]
-    return deployment.replica_states.get("RUNNING", 0)
+    return int(deployment.replica_states.get("RUNNING", 0))
 
 
 def wait_for(condition: Callable[[], bool], *, within_s: float) -> None:
@@ -182,3 +177,11 @@ def test_it_grows_under_load_and_shrinks_after_without_a_failed_request(url: str
         wait_for(lambda: running_replicas() == 1, within_s=40)
     assert quiet.failed + heavy.failed == []
     assert min(quiet.answered, heavy.answered) > 10
+
+
+def test_another_version_takes_over_without_a_failed_request(url: str, args: ServeArgs) -> None:
+    port = int(url.rpartition(":")[2])
+    with Load(url, clients=1) as load:
+        assert start(args.model_copy(update={"version": 8}), port=port) == url
+    assert load.failed == [] and load.answered > 0
+    assert ask(url, TEXTS[0])["version"] == "8"

@@ -55,7 +55,8 @@ class Lengths:
 
 
 def client(predictor: Any = None, limits: LimitsConfig = LIMITS) -> httpx.AsyncClient:
-    app = endpoint(predictor or Lengths(), limits, name="reviews", version=7)
+    predictor = predictor or Lengths()
+    app = endpoint(predictor, limits, name="reviews", version=7)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:8000")
 
 
