@@ -73,7 +73,8 @@ def follow(submission: Submission, say: Callable[[str], None]) -> tuple[int, Any
             log = submission.client.get_job_logs(submission.id)
         ended = info.status.is_terminal()
         lines = _own_lines(log, submission.id)
-        lines = lines if ended else lines[:-1]  # the last one may be half-written
+        if not (ended and lines[-1]):
+            lines.pop()  # what follows the last line's end: nothing, or a line half-written
         for line in lines[said:]:
             if line.startswith(submission.mark):
                 result = json.loads(line.removeprefix(submission.mark))
@@ -175,9 +176,9 @@ def _talking_to(address: str, and_now: str = "") -> Iterator[None]:
 
 
 def _own_lines(log: str, job: str) -> list[str]:
-    """What the job itself wrote: the lines after Ray's announcement of it."""
+    """What the job itself wrote, after Ray's announcement of it; never empty."""
     _, _, after = log.partition(f"Running entrypoint for job {job}:")
-    return after.split("\n")[1:]
+    return after.partition("\n")[2].split("\n")
 
 
 def _is_loopback(host: str) -> bool:
