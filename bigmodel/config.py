@@ -32,7 +32,9 @@ class SplitConfig(Section):
 class DataConfig(Section):
     """Where the labelled texts are and how to read them."""
 
-    train: str = Field(description="A CSV or TSV file with a header line: path or URI.")
+    train: str = Field(
+        min_length=1, description="A CSV or TSV file with a header line: path or URI."
+    )
     valid: str | None = Field(None, description="A given valid split; overrides `split.valid`.")
     test: str | None = Field(None, description="A given test split; overrides `split.test`.")
     text_column: str = Field("text", description="Name of the column with the texts.")
@@ -84,7 +86,8 @@ class LinearConfig(NgramSection):
     """TF-IDF of n-grams under one-vs-rest squared hinge; optionally naive-Bayes weighted."""
 
     C: float | Literal["auto"] = Field(
-        "auto", description="Weight of the loss against the L2 term; auto: 0.6 with nb, 0.5 without."
+        "auto",
+        description="Weight of the loss against the L2 term; auto: 0.3 with nb, 0.5 without.",
     )
     nb: bool | Literal["auto"] = Field(
         "auto", description="Scale features by naive-Bayes ratios; auto: with two classes."
@@ -112,7 +115,9 @@ class MlpConfig(Section):
     """Word embeddings, fully connected layers with ReLU over their masked mean and maximum."""
 
     embedding_size: int = Field(128, gt=0, description="Width of a word's vector.")
-    hidden_sizes: tuple[int, ...] = Field((128,), description="Widths of the layers, first to last.")
+    hidden_sizes: tuple[int, ...] = Field(
+        (128,), description="Widths of the layers, first to last."
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="Before each layer.")
     min_count: int = Field(2, gt=0, description="Training texts a word must stand in.")
 
@@ -149,7 +154,9 @@ class TrainConfig(Section):
         "none", description="balanced: each class weighs the same in the loss."
     )
     early_stop: int = Field(3, ge=0, description="Epochs without a better valid score; 0: never.")
-    max_failures: int = Field(0, ge=0, description="Lost workers after which training is begun anew.")
+    max_failures: int = Field(
+        0, ge=0, description="Lost workers after which training is begun anew."
+    )
 
 
 class Dimension(Section):

@@ -51,16 +51,18 @@ def load_recipe(
 
 
 def make_recipe(tree: dict[str, Any], where: str) -> Recipe:
-    """Put the kind's defaults under `tree` and check it; `where` begins the sentence of an error."""
+    """Put the kind's defaults under `tree` and check it; `where` begins an error's sentence."""
     model = tree.get("model")
     kind = model.get("kind", "linear") if isinstance(model, Mapping) else "linear"
     merged: dict[str, Any] = {}
     merge(merged, KIND_DEFAULTS.get(kind, {}) if isinstance(kind, str) else {})
     merge(merged, tree)
     try:
-        return Recipe.model_validate(merged)
+        recipe = Recipe.model_validate(merged)
     except ValidationError as error:
         raise RecipeError(f"{where}: {_explain(error)}") from None
+    _check_space(recipe, where)
+    return recipe
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -71,7 +73,17 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"{', '.join(values)}: {_explain(error)}") from None
+        raise RecipeError(_explain(error)) from None
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as a file that gives it again, on this machine: its paths are absolute."""
+    import tomli_w
+
+    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kind = recipe.model.kind
+    tree["model"] = {"kind": kind, kind: tree["model"][kind]}
+    return tomli_w.dumps(tree)
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -96,14 +108,14 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Lay `over` on `base` in place; tables are joined, all else (lists too) is replaced whole."""
+def merge(base: dict[str, Any], over: Mapping[str, Any], inside: tuple[str, ...] = ()) -> None:
+    """Lay `over` on `base` in place: tables are joined, but a dimension of `tune.space`, a list
+    and all else is replaced whole. `inside`: the tables around both."""
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            merge(base[key], value)
-        elif isinstance(value, Mapping):
-            base[key] = {}
-            merge(base[key], value)
+        if isinstance(value, Mapping) and inside != ("tune", "space"):
+            if not isinstance(base.get(key), dict):
+                base[key] = {}
+            merge(base[key], value, (*inside, key))
         else:
             base[key] = value
 
@@ -122,11 +134,31 @@ def absolute_paths(tree: dict[str, Any], start: Path) -> dict[str, Any]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"{file}: can't read the recipe ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: not a TOML file ({error})") from None
+
+
+def _check_space(recipe: Recipe, where: str) -> None:
+    """Try the ends of each dimension of the search, so that no trial meets a wrong key or bound."""
+    for key, dimension in (recipe.tune.space if recipe.tune else {}).items():
+        ends = dimension.choice or dimension.log or dimension.uniform or dimension.integer
+        for value in ends or ():
+            try:
+                with_values(recipe, {key: value})
+            except RecipeError as error:
+                raise RecipeError(f"{where}: in tune.space, {error}") from None
+
+
+IN_TOML = {
+    "model_type": "expected a table",
+    "dict_type": "expected a table",
+    "tuple_type": "expected a list",
+    "string_pattern_mismatch": "expected at most 63 letters, digits, - and _, not - or _ first",
+}
+"""What pydantic says in Python's terms, said in the recipe's."""
 
 
 def _explain(error: ValidationError) -> str:
@@ -138,18 +170,24 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         return _unknown_key(location)
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        return f"{'.'.join(location[:-1])}: too short a list"
     if first["type"] == "missing":
         return f"no key {key}; it is required"
     if first["type"] == "value_error":
         said = str(first["ctx"]["error"])
         return f"{key}: {said}" if key else said
-    return f"{key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    said = first["msg"].replace("Tuple", "List").replace(" after validation", "")
+    said = IN_TOML.get(first["type"], said[0].lower() + said[1:])
+    return f"{key} = {first['input']!r}: {said}"
 
 
 def _unknown_key(location: list[str]) -> str:
     key = ".".join(location)
     if key in PLANNED:
         return f"the key {key} is planned, but this release has nothing behind it; remove it"
+    if location[:2] == ["tune", "space"] and keys_of(location[2:3]) != keys_of([]):
+        return f'in tune.space, write a dotted key in quotes: "{".".join(location[2:])}"'
     siblings = keys_of(location[:-1])
     near = difflib.get_close_matches(location[-1], siblings, n=1, cutoff=0.5)
     prefix = "".join(f"{part}." for part in location[:-1])
