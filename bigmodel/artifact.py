@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ _ROWS = 64  # texts scored together
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores [texts, L] before calibration, and whether each text was cut at the recipe's length."""
+    """Scores [texts, L] before calibration, and whether each text was cut in length."""
 
     scores: npt.NDArray[np.float32]
     truncated: npt.NDArray[np.bool_]
@@ -44,6 +44,7 @@ class Scored:
 class Artifact:
     """Recipe, labels, encoder, weights, calibration and the metrics of the valid split.
 
+    `lineage` says which rows it was made from: their `data_id`, and the folder of `prepare`.
     `digest` is the SHA-256 of the manifest, "" before the artefact was saved.
     """
 
@@ -52,7 +53,8 @@ class Artifact:
     encoder: TextEncoder
     model: nn.Module
     temperature: float = 1.0
-    metrics: dict[str, Any] | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
     def score(self, texts: Sequence[str]) -> "Scored":
@@ -74,6 +76,7 @@ class Artifact:
             "weights.safetensors": save_tensors(self.model.state_dict()),
             "calibration.json": _json({"temperature": self.temperature}),
             "metrics.json": _json(self.metrics),
+            "lineage.json": _json(self.lineage),
             "golden.json": _json(golden),
         }
         files |= {f"encoder/{name}": data for name, data in self.encoder.files().items()}
@@ -110,9 +113,16 @@ def _parse(files: dict[str, bytes], digest: str) -> Artifact:
     encoder = TextEncoder.from_files(parts)
     model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
     model.load_state_dict(load_tensors(files["weights.safetensors"]))
-    temperature = json.loads(files["calibration.json"])["temperature"]
-    metrics = json.loads(files["metrics.json"])
-    return Artifact(recipe, labels, encoder, model.eval(), temperature, metrics, digest)
+    return Artifact(
+        recipe,
+        labels,
+        encoder,
+        model.eval(),
+        temperature=json.loads(files["calibration.json"])["temperature"],
+        metrics=json.loads(files["metrics.json"]),
+        lineage=json.loads(files["lineage.json"]),
+        digest=digest,
+    )
 
 
 def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
@@ -148,13 +158,17 @@ def _verified(place: Folder, digest: str | None) -> tuple[dict[str, bytes], str]
     listed: dict[str, dict[str, Any]] = manifest["files"]
     names = set(place.names()) - {MANIFEST}
     if missing := sorted(set(listed) - names):
-        raise ModelError(f"{place.uri}: {missing[0]} is missing; restore the artefact or train again")
+        raise ModelError(
+            f"{place.uri}: {missing[0]} is missing; restore the artefact or train again"
+        )
     if extra := sorted(names - set(listed)):
         raise ModelError(f"{place.uri}: {extra[0]} isn't in the manifest; remove it")
     files = {}
     for name, about in listed.items():
         if place.local and (place.local / name).is_symlink():
-            raise ModelError(f"{place.uri}: {name} is a link, expected a file; restore the artefact")
+            raise ModelError(
+                f"{place.uri}: {name} is a link, expected a file; restore the artefact"
+            )
         files[name] = place.read(name)
         actual = hashlib.sha256(files[name]).hexdigest()
         if actual != about["sha256"]:

@@ -15,7 +15,7 @@ def confusion(truth: Ids, predicted: Ids, num_labels: int) -> Ids:
     return cells.reshape(num_labels, num_labels)
 
 
-def summary(counts: Ids) -> dict[str, float]:
+def summary(counts: Ids) -> dict[str, Any]:
     """`accuracy`, `macro_f1` and `rows` from a confusion table; 0, 0 and 0 without rows.
 
     macro_f1 is the plain mean over the classes that have rows or predictions, as scikit-learn's

@@ -61,12 +61,14 @@ class Folder:
     def names(self) -> list[str]:
         """All files below the folder, relative to it, sorted; none where there is no folder."""
         if self.local:
-            files = (path for path in self.local.rglob("*") if not path.is_dir())
-            return sorted(path.relative_to(self.local).as_posix() for path in files)
+            local = (path for path in self.local.rglob("*") if not path.is_dir())
+            return sorted(path.relative_to(self.local).as_posix() for path in local)
         from pyarrow import fs
 
         filesystem, path = _remote(self.uri)
-        found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        found = filesystem.get_file_info(
+            fs.FileSelector(path, recursive=True, allow_not_found=True)
+        )
         files = (PurePosixPath(info.path) for info in found if info.type == fs.FileType.File)
         return sorted(str(file.relative_to(path)) for file in files)
 

@@ -1,4 +1,4 @@
-"""The Ray Data pipeline: files -> checked, split and encoded rows, written once, keyed by content."""
+"""The Ray Data pipeline: files to checked, split and encoded rows, written once, by content."""
 
 import hashlib
 import json
@@ -43,7 +43,9 @@ def prepare(recipe: Recipe) -> PreparedData:
     with progress.stage("prepare") as stage:
         rows = read(sources, recipe)
         columns = ["source", "row", "key", "label", "group", "reason"]
-        records = pa.concat_tables(rows.select_columns(columns).iter_batches(batch_format="pyarrow"))
+        records = pa.concat_tables(
+            rows.select_columns(columns).iter_batches(batch_format="pyarrow")
+        )
         judgement = judge(records, sources, recipe)
         num_rows = len(records)
         stage.update(done=0, total=num_rows, note="fit the encoder")
@@ -86,7 +88,7 @@ def prepared_folder(recipe: Recipe, sources: Sequence[Source]) -> Folder:
 
 
 def read(sources: Sequence[Source], recipe: Recipe) -> Dataset:
-    """All records of all sources, in order, as `ROWS` plus `key`, the hash of the normalised text."""
+    """All records of all sources, in order: `ROWS` plus `key`, a hash of the normalised text."""
     context = ray.data.DataContext.get_current()
     context.execution_options = ExecutionOptions(preserve_order=True)
     context.target_max_block_size = 1 << 20  # small blocks, so that one file fills all CPUs
@@ -157,9 +159,7 @@ def _write_rows(target: Folder, judged: Dataset) -> str:
     return data_id.hexdigest()
 
 
-def _write_encoded(
-    target: Folder, judged: Dataset, encoder: TextEncoder, labels: LabelSet
-) -> None:
+def _write_encoded(target: Folder, judged: Dataset, encoder: TextEncoder, labels: LabelSet) -> None:
     encode = partial(_encode, encoder=encoder, labels=labels)
     encoded = judged.map_batches(encode, batch_size=None, batch_format="pyarrow")
     tables = list(encoded.iter_batches(batch_size=None, batch_format="pyarrow"))

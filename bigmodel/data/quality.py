@@ -21,7 +21,7 @@ _UNUSABLE = -3
 
 @dataclass(frozen=True)
 class Judgement:
-    """The outcome of each record of each source, in file order: a position in SPLITS, or below 0."""
+    """The outcome of each record, by source, in file order: a position in SPLITS, or below 0."""
 
     outcomes: tuple[Decisions, ...]
     labels: LabelSet
@@ -109,8 +109,8 @@ def _check_bad_rows(
     first = records.slice(position, 1).to_pylist()[0]
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     raise DataError(
-        f"{sources[first['source']].path}: {bad} of {len(records)} rows can't be used ({counts}; the "
-        f"first is row {first['row']}, {first['reason']}), more than data.max_bad_rows allows "
+        f"{sources[first['source']].path}: {bad} of {len(records)} rows can't be used ({counts}; "
+        f"the first is row {first['row']}, {first['reason']}), more than data.max_bad_rows allows "
         f"({limit:.0%}); mend them, set data.encoding, or allow more"
     )
 

@@ -173,9 +173,11 @@ def opened(path: str) -> Iterator[BinaryIO]:
             filesystem, inner = fs.FileSystem.from_uri(path)
             stream = filesystem.open_input_stream(inner)
         else:
-            stream = open(path, "rb")  # noqa: SIM115
+            stream = open(path, "rb")
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: can't read the data ({said}); check data.train, valid, test") from None
+        raise DataError(
+            f"{path}: can't read the data ({said}); check data.train, valid, test"
+        ) from None
     with stream:
         yield stream

@@ -18,7 +18,9 @@ Keys = npt.NDArray[np.int64]
 
 def key64(text: str) -> int:
     """A signed 64-bit BLAKE2b of a text; the same on every machine and in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
+    )
 
 
 def decide(
@@ -63,7 +65,9 @@ def _judge_text(
         status[own[first[counts.argmax()]]] = 0
 
 
-def assign(units: Sequence[str], config: SplitConfig, *, seed: int, given: Sequence[str]) -> Decisions:
+def assign(
+    units: Sequence[str], config: SplitConfig, *, seed: int, given: Sequence[str]
+) -> Decisions:
     """The split (position in SPLITS) of each unit, a text or a group, by its hash alone.
 
     A split that is `given` as a file takes no rows. The shares hold on average; which split a unit
@@ -78,4 +82,3 @@ def assign(units: Sequence[str], config: SplitConfig, *, seed: int, given: Seque
     split[share < test + valid] = SPLITS.index("valid")
     split[share < test] = SPLITS.index("test")
     return split
-

@@ -116,7 +116,7 @@ def fit_vocabulary(
 def fit_ngrams(
     spans: NgramSpans, buckets: Ints, counts: Ints, *, num_texts: int, min_count: int, size: int
 ) -> NgramTable:
-    """`counts[i]` is the number of the `num_texts` training texts that hold the distinct `buckets[i]`.
+    """`counts[i]` of the `num_texts` training texts hold the n-gram `buckets[i]`; all are distinct.
 
     Keeps the `size` most frequent (0: all). idf = ln((1 + n) / (1 + df)) + 1, as scikit-learn.
     """

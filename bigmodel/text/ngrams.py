@@ -27,7 +27,7 @@ class NgramSpans:
     words: tuple[int, int]
 
     def count(self, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
-        """(rows, buckets) of every n-gram in the texts, unordered; words' buckets lie above BUCKETS.
+        """(rows, buckets) of every n-gram, unordered; the words' buckets lie above BUCKETS.
 
         A text with no n-gram has no entry.
         """

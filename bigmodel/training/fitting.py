@@ -38,7 +38,9 @@ class TrainingData:
         if class_weights == "none":
             return np.ones(self.num_labels, np.float32)
         counts = np.bincount(self.train_label, minlength=self.num_labels)
-        return (len(self.train_label) / (self.num_labels * np.maximum(counts, 1))).astype(np.float32)
+        return (len(self.train_label) / (self.num_labels * np.maximum(counts, 1))).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoc
     config = recipe.model.linear
     two = data.num_labels == 2
     nb = two if config.nb == "auto" else config.nb
-    c = (0.6 if nb else 0.5) if config.C == "auto" else config.C
+    c = (0.3 if nb else 0.5) if config.C == "auto" else config.C
     blocks = make_blocks(
         data.train,
         data.train_label,
@@ -112,9 +114,7 @@ def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoc
     return Weights(state_of(best), tuple(history))
 
 
-def _fit_by_gradients(
-    recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoch
-) -> Weights:
+def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoch) -> Weights:
     config = recipe.train
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
@@ -148,7 +148,9 @@ def _fit_by_gradients(
         )
         history.append(_epoch(number, loss, model, data, team, clock))
         if not best or history[-1].macro_f1 > history[best_epoch - 1].macro_f1:
-            best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            best = {
+                name: value.detach().cpu().clone() for name, value in model.state_dict().items()
+            }
             best_epoch = number
         on_epoch(history[-1])
         if config.early_stop and number - best_epoch >= config.early_stop:

@@ -40,7 +40,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 def make_schedule(
     optimizer: torch.optim.Optimizer, num_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Up to the learning rate over the first 5 % of the steps, then down to 0 in a straight line."""
+    """Up to the learning rate over the first 5 % of the steps, then straight down to 0."""
     warm = max(1, math.ceil(0.05 * num_steps))
 
     def share(step: int) -> float:

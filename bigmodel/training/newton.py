@@ -19,7 +19,9 @@ from torch import Tensor
 from bigmodel.text.features import Encoded
 from bigmodel.training.team import Team
 
-BLOCKS = 8  # leaves of the tree of sums, over all workers: 1, 2, 4 and 8 workers agree in every byte
+BLOCKS = (
+    8  # leaves of the tree of sums, over all workers: 1, 2, 4 and 8 workers agree in every byte
+)
 _CG_STEPS = 15
 _CG_TOLERANCE = 0.1
 _HALVINGS = 12
@@ -145,7 +147,7 @@ def _back(blocks: list[Block], rows: list[Tensor], team: Team) -> Tensor:
 
 
 def _nb_ratio(blocks: list[Block], team: Team) -> Tensor:
-    """ln of the smoothed share of a feature in the texts of a class over that in the others [D, K]."""
+    """[D, K]: ln of a feature's smoothed share in a class over its share in the others."""
     present = [_binary(b.xt) for b in blocks]
     inside = team.tree_total([p @ (b.y > 0).float() for p, b in zip(present, blocks, strict=True)])
     total = team.tree_total([p @ torch.ones(p.shape[1], 1) for p in present])
@@ -157,7 +159,9 @@ def _nb_ratio(blocks: list[Block], team: Team) -> Tensor:
 
 def _binary(x: Tensor) -> Tensor:
     ones = np.ones(len(x.values()), np.float32)
-    return _sparse(x.crow_indices().numpy(), x.col_indices().numpy(), ones, (x.shape[0], x.shape[1]))
+    return _sparse(
+        x.crow_indices().numpy(), x.col_indices().numpy(), ones, (x.shape[0], x.shape[1])
+    )
 
 
 def make_blocks(
@@ -213,12 +217,18 @@ def _transposed(x: Tensor) -> Tensor:
 
 
 def _sparse(
-    crow: npt.NDArray[Any], column: npt.NDArray[Any], values: npt.NDArray[Any], shape: tuple[int, int]
+    crow: npt.NDArray[Any],
+    column: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    shape: tuple[int, int],
 ) -> Tensor:
-    """CSR with int32 positions: twice the speed of int64, and 4 times that of scipy's for 10 classes."""
-    parts = (crow.astype(np.int32), column.astype(np.int32), values.astype(np.float32))
+    """CSR with int32 positions; with 10 classes its products take a quarter of scipy's time."""
     with warnings.catch_warnings():  # torch calls CSR "beta"; products of them have been stable
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(
-            *(torch.from_numpy(part) for part in parts), shape, check_invariants=True
+            torch.from_numpy(crow.astype(np.int32)),
+            torch.from_numpy(column.astype(np.int32)),
+            torch.from_numpy(values.astype(np.float32)),
+            size=shape,
+            check_invariants=True,
         )

@@ -111,8 +111,12 @@ def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
     texts, truth = prepared.rows("valid")
     scores = draft.score(texts).scores
     counts = confusion(truth, scores.argmax(1), len(draft.labels))
-    metrics = {"split": "valid", **summary(counts)}
-    return replace(draft, temperature=fit_temperature(scores, truth), metrics=metrics)
+    return replace(
+        draft,
+        temperature=fit_temperature(scores, truth),
+        metrics={"split": "valid", **summary(counts)},
+        lineage={"data_id": prepared.summary["data_id"], "prepared": prepared.place.uri},
+    )
 
 
 def _check_resources(recipe: Recipe) -> bool:
@@ -120,7 +124,7 @@ def _check_resources(recipe: Recipe) -> bool:
     config = recipe.train
     there = ray.cluster_resources()
     if config.use_gpu == "auto":
-        use_gpu = there.get("GPU", 0) >= config.num_workers
+        use_gpu = bool(there.get("GPU", 0) >= config.num_workers)
     else:
         use_gpu = config.use_gpu
     for resource, needed in (("CPU", True), ("GPU", use_gpu)):

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def train_worker(job: dict[str, Any]) -> None:
-    """`job`: `recipe` (JSON), `data` (a list of one reference to TrainingData), `topic` for news."""
+    """`job`: `recipe` as JSON, `data` [a reference to TrainingData], `topic` for the news."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import ray
     import ray.train

@@ -1,0 +1,99 @@
+"""`bigmodel deploy`: answer over HTTP from a living cluster."""
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigmodel.cluster.session import in_submitted_job
+from bigmodel.errors import ClusterError
+from jobs.start import job
+from jobs.terminal import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bigmodel.config import Recipe, ServeConfig
+    from bigmodel.registry import Version
+
+
+def show(result: dict[str, Any]) -> "Table":
+    return table({"model": result["model"], "url": result["url"]}, title="Deployed")
+
+
+@job(takes="RECIPE|MODEL", show=show)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
+    """Answer over HTTP from a living cluster."""
+    if not in_submitted_job():
+        raise ClusterError(
+            "deploy needs a cluster that goes on living; name it with --cluster, "
+            "or answer from this machine with: bigmodel serve MODEL"
+        )
+    from bigmodel.registry import Registry
+    from serve import running
+
+    if isinstance(target, str):
+        version, config = Registry(storage).resolve(target), None
+    else:
+        registry = Registry(target.storage, target.tracking.uri)
+        version, config = registry.resolve(f"{target.name}@champion"), target.serve
+    args = arguments(version, config)
+    return {"model": str(version), "url": running.start(args, port=port)}
+
+
+def arguments(version: "Version", config: "ServeConfig | None" = None) -> Any:
+    """What replicas of a version are started with; its own recipe's settings unless given."""
+    from bigmodel.artifact import Artifact
+    from serve.app import ServeArgs
+
+    if config is None:
+        config = Artifact.load(version.uri, digest=version.digest).recipe.serve
+    return ServeArgs(
+        artifact=version.uri,
+        digest=version.digest,
+        name=version.name,
+        version=version.version,
+        serve=config,
+    )
+
+
+def endpoint(
+    version: "Version", config: "ServeConfig", *, text: str, port: int, keep: bool
+) -> dict[str, Any]:
+    """Start the endpoint and ask it one text; in a submitted job it stays, and here while `keep`.
+
+    An endpoint that is stopped at once takes any free port.
+    """
+    from bigmodel import progress
+    from serve import running
+
+    stays = in_submitted_job()
+    with progress.stage("deploy"):
+        args = arguments(version, config)
+        url = running.start(args, port=port if stays or keep else running.free_port())
+        prediction = running.ask(url, text)["predictions"][0]
+    answer = {"text": text, **{key: prediction[key] for key in ("labels", "abstained")}}
+    if stays:
+        return {"url": url, "answer": answer}
+    if keep:
+        stay(url)
+    running.stop()
+    return {"url": None, "answer": answer}
+
+
+def stay(url: str) -> None:
+    """Say where the endpoint is, and wait for Ctrl-C or SIGTERM; a second one interrupts."""
+    done = threading.Event()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in before:
+        signal.signal(each, lambda *_: done.set())
+    click.echo(f"answering at {url}/v1/classify; Ctrl-C stops it", err=True)
+    done.wait()
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+if __name__ == "__main__":
+    main()

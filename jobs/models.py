@@ -1,0 +1,114 @@
+"""`bigmodel models`: list, show, promote, roll back, delete."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigmodel.errors import RecipeError
+from jobs.start import verb
+from jobs.terminal import table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bigmodel.registry import Version
+
+
+@click.group()
+def main() -> None:
+    """List, show, promote, roll back, delete."""
+
+
+def _show_list(result: list[dict[str, Any]]) -> "RenderableType":
+    from rich.table import Table
+
+    if not result:
+        return "no models yet; make one with: bigmodel train RECIPE"
+    grid = Table("model", "aliases", "macro-F1 (valid)", "created")
+    for row in result:
+        score = row["metrics"].get("macro_f1")
+        figure = "" if score is None else f"{score:.4f}"
+        grid.add_row(row["model"], ", ".join(row["aliases"]), figure, row["created"])
+    return grid
+
+
+def _show_one(result: dict[str, Any]) -> "RenderableType":
+    flat = {**result, **result.get("metrics", {}), "aliases": ", ".join(result["aliases"])}
+    return table({name: value for name, value in flat.items() if name != "metrics"})
+
+
+def list_versions(*, storage: str) -> list[dict[str, Any]]:
+    """All versions of all models."""
+    from bigmodel.registry import Registry
+
+    return [_row(version) for version in Registry(storage).list()]
+
+
+@click.argument("model")
+def show(*, storage: str, model: str) -> dict[str, Any]:
+    """One version: where it is, its scores, its aliases."""
+    from bigmodel.registry import Registry
+
+    return _row(Registry(storage).resolve(model))
+
+
+@click.argument("model")
+@click.argument("alias")
+@click.option("--why", default="promoted by hand", help="Kept with the move.", show_default=True)
+def promote(*, storage: str, model: str, alias: str, why: str) -> dict[str, Any]:
+    """Point an alias at a version."""
+    from bigmodel.registry import Registry
+
+    registry = Registry(storage)
+    version = registry.resolve(model)
+    if not version.version:
+        raise RecipeError(f"{model} is no published version; name one, as in reviews@3")
+    moved = registry.promote(
+        version.name,
+        alias,
+        to=version.version,
+        expected=registry.current(version.name, alias),
+        why=why,
+        numbers=dict(version.metrics),
+    )
+    return _row(moved)
+
+
+@click.argument("name")
+def rollback(*, storage: str, name: str) -> dict[str, Any]:
+    """Point `champion` back at the version before."""
+    from bigmodel.registry import Registry
+
+    return _row(Registry(storage).rollback(name))
+
+
+@click.argument("model")
+def delete(*, storage: str, model: str) -> dict[str, Any]:
+    """Take a version out of the registry; its files stay."""
+    from bigmodel.registry import Registry
+
+    registry = Registry(storage)
+    version = registry.resolve(model)
+    registry.delete(version.name, version.version)
+    return _row(version)
+
+
+def _row(version: "Version") -> dict[str, Any]:
+    return {
+        "model": str(version),
+        "aliases": list(version.aliases),
+        "metrics": version.metrics,
+        "artifact": version.uri,
+        "sha256": version.digest,
+        "run_id": version.run_id,
+        "created": version.created,
+    }
+
+
+main.add_command(verb(show=_show_list)(list_versions), "list")
+for _function in (show, promote, rollback, delete):
+    main.add_command(verb(show=_show_one)(_function), _function.__name__)
+
+
+if __name__ == "__main__":
+    main()

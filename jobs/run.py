@@ -1,0 +1,96 @@
+"""`bigmodel run`: from a file of labelled texts to an endpoint that answered."""
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from jobs.start import job
+from jobs.terminal import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bigmodel.config import Recipe
+    from bigmodel.registry import Version
+
+Until = Literal["prepare", "train", "promote", "deploy"]
+
+
+def show(result: dict[str, Any]) -> "Table":
+    if "model" not in result:
+        return table({"rows kept": f"{result['rows_kept']:,}", "data id": result["data_id"]})
+    metrics = result["metrics"]
+    rows = {
+        "model": result["model"],
+        f"{metrics['split']} rows": f"{metrics['rows']:,}",
+        "accuracy": metrics["accuracy"],
+        "macro-F1": metrics["macro_f1"],
+        "artefact": result["artifact"],
+        "seconds": f"{result['seconds']:.1f}",
+    }
+    if answer := result.get("answer"):
+        best = answer["labels"][0]
+        rows["the endpoint's answer"] = f"{answer['text']} -> {best['label']} {best['score']:.3f}"
+    return table(rows, title="From file to endpoint")
+
+
+@job(show=show)
+@click.option(
+    "--until", type=click.Choice(["prepare", "train", "promote", "deploy"]), help="Stop after."
+)
+@click.option(
+    "--keep", is_flag=True, help="Leave the endpoint up, in the foreground, until Ctrl-C."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, help="Of a kept endpoint.")
+@click.option("--text", default="我喜欢读书", help="What the endpoint is asked.", show_default=True)
+def main(
+    recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
+) -> dict[str, Any]:
+    """From a file of labelled texts to an endpoint that answered."""
+    start = time.monotonic()
+    from bigmodel.data.prepare import prepare
+    from jobs.deploy import endpoint
+    from jobs.evaluate import evaluate
+    from jobs.train import train
+    from jobs.tune import tune
+
+    prepared = prepare(recipe)
+    if until == "prepare":
+        return {**prepared.summary, "reused": prepared.reused}
+    if recipe.tune:
+        recipe = tune(recipe)[0].recipe
+    version = train(recipe, verb="run")
+    report = evaluate(version, storage=recipe.storage)
+    metrics = {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
+    result: dict[str, Any] = {
+        "model": str(version),
+        "artifact": version.uri,
+        "metrics": metrics,
+        "run_id": version.run_id,
+        "url": None,
+    }
+    if until != "train":
+        promote(version, recipe, metrics)
+    if until in (None, "deploy"):
+        result |= endpoint(version, recipe.serve, text=text, port=port, keep=keep)
+    return result | {"seconds": time.monotonic() - start}
+
+
+def promote(version: "Version", recipe: "Recipe", metrics: dict[str, Any]) -> None:
+    """Make the new version the champion; it isn't compared with the one before."""
+    from bigmodel.registry import Registry
+
+    registry = Registry(recipe.storage, recipe.tracking.uri)
+    registry.promote(
+        version.name,
+        "champion",
+        to=version.version,
+        expected=registry.current(version.name, "champion"),
+        why="run",
+        numbers=metrics,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""`bigmodel serve`: the endpoint on this machine, in the foreground, until Ctrl-C."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigmodel.cluster.session import ray_session
+from jobs.deploy import arguments, stay
+from jobs.start import verb
+from jobs.terminal import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def show(result: dict[str, Any]) -> "Table":
+    return table(result, title="Stopped")
+
+
+@verb(show=show)
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
+    """Answer over HTTP from this machine, until Ctrl-C."""
+    from bigmodel.registry import Registry
+
+    version = Registry(storage).resolve(model)
+    args = arguments(version)
+    with ray_session():
+        from serve import running
+
+        url = running.start(args, host=host, port=port)
+        stay(url)
+        running.stop()
+    return {"model": str(version), "url": url}
+
+
+if __name__ == "__main__":
+    main()
