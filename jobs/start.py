@@ -210,7 +210,7 @@ def _report(error: Exception, *, debug: bool) -> int:
     if debug or not mendable:
         traceback.print_exception(error)
     if mendable:
-        complain(str(mendable))
+        complain(str(mendable).partition("\n")[0])  # below it Ray Data has put advice of its own
         return mendable.exit_code
     complain(f"this is a bug of ours ({type(error).__name__}); please report the lines above")
     return 1

@@ -70,6 +70,11 @@ def test_an_error_is_one_sentence_and_an_exit_code(error, code):
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"bigmodel: {error}\n")
 
 
+def test_what_ray_data_writes_below_a_sentence_is_left_out():
+    done = run(ending_with(DataError("评论.csv: empty\nFailed to apply UDF transform after 1/1")))
+    assert done.stderr == "bigmodel: 评论.csv: empty\n"
+
+
 def test_debug_adds_where_an_error_arose():
     done = run(ending_with(DataError("评论.csv: empty")), "--debug")
     assert "Traceback" in done.stderr
