@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,17 @@ def test_serves_own_request_id_is_the_checked_one(url: str, sent: str, kept: boo
     with urllib.request.urlopen(request, timeout=10) as response:
         found = response.headers.get_all("X-Request-ID")
     assert len(found) == 1 and (found[0] == sent) is kept
+
+
+def test_a_body_too_large_is_refused_before_it_is_sent(url: str) -> None:
+    http = HTTPConnection(url.removeprefix("http://"), timeout=10)
+    http.putrequest("POST", "/v1/classify")
+    http.putheader("Content-Type", "application/json")
+    http.putheader("Content-Length", str(64 * 2**20))
+    http.endheaders()
+    with http.getresponse() as response:
+        assert (response.status, response.headers["Connection"]) == (413, "close")
+        assert json.load(response)["type"] == "urn:bigmodel:error:body-too-large"
 
 
 def test_another_port_beside_a_running_serve_is_refused(url: str, args: ServeArgs) -> None:
