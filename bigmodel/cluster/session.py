@@ -16,6 +16,7 @@ SETTINGS = {
     "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",  # else our errors come back without their class
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning with every session
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: it ends the session, and the command
 }
 """No reports to anyone and no noise; read when Ray and MLflow are imported, so set before."""
 

@@ -90,7 +90,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """Ask first, so that Ray ends its workers; then whatever is left of the process group."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=15)
+        process.wait(timeout=5)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=15)
@@ -123,26 +123,28 @@ def run(command: list[str], folder: Path, token: str | None) -> subprocess.Compl
     )
 
 
-def bigmodel(head: Head, recipe: Path, *more: str) -> list[str]:
+def bigmodel(head: Head, recipe: Path, *more: str, verb: str = "prepare") -> list[str]:
     storage = str(recipe.parent / "store")
     flags = ["--cluster", head.address, "--storage", storage, "--json", *more]
-    return ["bigmodel", "prepare", str(recipe), *flags]
+    return ["bigmodel", verb, str(recipe), *flags]
 
 
 def ray_submit(head: Head, recipe: Path) -> list[str]:
     storage = str(recipe.parent / "store")
     submit = ["ray", "job", "submit", "--address", head.address, "--working-dir", str(ROOT)]
-    job = ["python", "-m", "jobs.prepare", "jobs/recipes/reviews.toml", "--storage", storage]
+    job = ["python", "-m", "jobs.train", "jobs/recipes/reviews.toml", "--storage", storage]
     return [*submit, "--", *job, "--set", f"data.train={recipe.parent / '评论.csv'}"]
 
 
 def test_a_submitted_job_ends_as_if_it_had_run_here(head, recipe, tmp_path):
-    done = run(bigmodel(head, recipe, "--set", "seed=7"), tmp_path, head.token)
+    done = run(bigmodel(head, recipe, "--set", "seed=7", verb="train"), tmp_path, head.token)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows_read"] == 160
-    assert "prepare:" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["model"] == "tiny@1"
+    assert Path(result["artifact"]).is_relative_to(tmp_path / "store")
+    assert Path(result["artifact"], "manifest.json").exists()
+    assert "prepare: " in done.stderr and "train: " in done.stderr
     assert head.token not in done.stdout + done.stderr
-    assert list((tmp_path / "store").rglob("summary.json"))
 
 
 def test_a_failed_job_ends_with_its_own_sentence_and_exit_code(head, recipe, tmp_path):
@@ -161,7 +163,7 @@ def test_a_detached_job_is_only_started(head, recipe, tmp_path):
 def test_rays_own_command_does_the_same(head, recipe, tmp_path):
     done = run(ray_submit(head, recipe), tmp_path, head.token)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list((tmp_path / "store").rglob("summary.json"))
+    assert list((tmp_path / "store").rglob("manifest.json"))
 
 
 def test_rays_own_command_without_the_token_is_refused(head, recipe, tmp_path):
