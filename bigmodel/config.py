@@ -114,7 +114,7 @@ class BagConfig(NgramSection):
 class MlpConfig(Section):
     """Word embeddings, fully connected layers with ReLU over their masked mean and maximum."""
 
-    embedding_size: int = Field(128, gt=0, description="Width of a word's vector.")
+    embedding_size: int = Field(64, gt=0, description="Width of a word's vector.")
     hidden_sizes: tuple[int, ...] = Field(
         (128,), description="Widths of the layers, first to last."
     )

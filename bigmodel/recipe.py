@@ -14,8 +14,8 @@ from bigmodel.errors import RecipeError
 
 KIND_DEFAULTS: dict[str, dict[str, Any]] = {
     "linear": {},
-    "bag": {"train": {"learning_rate": 5e-3, "epochs": 10}},
-    "mlp": {"train": {"learning_rate": 1e-3, "epochs": 10}},
+    "bag": {"train": {"learning_rate": 5e-3}},
+    "mlp": {"train": {"learning_rate": 3e-3}},
 }
 """What a kind changes in the other sections, so that `model.kind` alone is a good run."""
 

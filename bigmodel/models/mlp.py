@@ -13,6 +13,10 @@ class WordMlp(nn.Module):
     def __init__(self, config: MlpConfig, *, num_ids: int, num_labels: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_ids, config.embedding_size, padding_idx=0)
+        nn.init.normal_(
+            self.embedding.weight, std=0.1
+        )  # rare words hardly move: let them say little
+        nn.init.zeros_(self.embedding.weight[:1])
         layers: list[nn.Module] = []
         width = 2 * config.embedding_size
         for size in config.hidden_sizes:
