@@ -83,7 +83,8 @@ class NgramTable:
     def encode(self, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> Encoded:
         """Known n-grams of each text, by rising id; a text with none has no ids."""
         rows, buckets, counts = occurrences(self.spans, texts, tokens)
-        place = np.searchsorted(self.buckets, buckets)
+        # of the table's own type: else numpy converts the whole table at each call
+        place = np.searchsorted(self.buckets, buckets.astype(np.int32))
         place[place == len(self.buckets)] = 0
         known = self.buckets[place] == buckets if len(self.buckets) else np.zeros(0, np.bool_)
         rows, place, buckets = rows[known], place[known], buckets[known]

@@ -14,5 +14,6 @@ def normalize(text: str) -> str:
     nothing more.
     """
     folded = unicodedata.normalize("NFKC", text).lower()
-    # Lower case can leave a decomposed character behind (İ), which NFKC joins again.
-    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
+    if not unicodedata.is_normalized("NFKC", folded):  # lower case takes İ apart
+        folded = unicodedata.normalize("NFKC", folded)
+    return _BLANKS.sub(" ", folded).strip()
