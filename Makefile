@@ -35,4 +35,5 @@ docs: setup
 	$(BIN)/python docs/generate.py
 
 bench: setup
-	for program in benchmarks/*.py; do $(BIN)/python "$$program" || exit 1; done
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.accuracy
