@@ -14,6 +14,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_RAISE_ORIGINAL_MAP_EXCEPTION": "1",  # else our errors come back without their class
+    "RAY_AIR_NEW_OUTPUT": "0",  # else Tune prints its tables, whatever its `verbose`
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a FutureWarning with every session
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: it ends the session, and the command

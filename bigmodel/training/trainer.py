@@ -34,6 +34,13 @@ class Fitted:
     epochs: list[dict[str, float]]
 
 
+class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray ships no types
+    """Ray's own, but Ctrl-C ends the Ray session at once, and with it the run."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Ray's would abort for half a minute and then exit with 1."""
+
+
 def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str) -> Fitted:
     """Train on `train.num_workers` processes, calibrate on the valid split, seal.
 
@@ -82,7 +89,7 @@ def _train(
                 f"valid macro-F1 {epoch['macro_f1']:.3f}",
             )
 
-        trainer = TorchTrainer(
+        trainer = _Trainer(
             train_worker,
             train_loop_config={
                 "recipe": recipe.model_dump_json(by_alias=True),
