@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigmodel.cluster.session import in_submitted_job
+from bigmodel.cluster.session import in_submitted_job, ray_session
 from bigmodel.errors import ClusterError
 from jobs.start import job
 from jobs.terminal import table
@@ -32,7 +32,6 @@ def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
             "or answer from this machine with: bigmodel serve MODEL"
         )
     from bigmodel.registry import Registry
-    from serve import running
 
     if isinstance(target, str):
         version, config = Registry(storage).resolve(target), None
@@ -40,7 +39,10 @@ def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
         registry = Registry(target.storage, target.tracking.uri)
         version, config = registry.resolve(f"{target.name}@champion"), target.serve
     args = arguments(version, config)
-    return {"model": str(version), "url": running.start(args, port=port)}
+    with ray_session():
+        from serve import running
+
+        return {"model": str(version), "url": running.start(args, port=port)}
 
 
 def arguments(version: "Version", config: "ServeConfig | None" = None) -> Any:
@@ -81,6 +83,18 @@ def endpoint(
         stay(url)
     running.stop()
     return {"url": None, "answer": answer}
+
+
+def check_port(host: str, port: int) -> None:
+    """What an endpoint on this machine can't listen on, told before Ray starts."""
+    from serve.access import require_loopback
+    from serve.probe import obstacle
+
+    require_loopback(host)
+    if reason := obstacle(host, port):
+        raise ClusterError(
+            f"the endpoint can't listen on {host}:{port} ({reason}); choose another --port"
+        )
 
 
 def stay(url: str) -> None:

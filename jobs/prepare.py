@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.cluster.session import ray_session
 from jobs.start import job
 from jobs.terminal import table
 
@@ -32,10 +33,25 @@ def show(result: dict[str, Any]) -> "Table":
 @job(show=show)
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Read, check, clean and split the data; nothing is done twice."""
-    from bigmodel.data.prepare import prepare
+    return prepare(recipe)
 
-    prepared = prepare(recipe)
+
+def prepare(recipe: "Recipe") -> dict[str, Any]:
+    """The counts of the prepared rows; Ray is started only where nothing is there to reuse."""
+    from bigmodel.data import prepare as stage
+
+    prepared = stage.find_prepared(recipe)
+    if prepared is None:
+        with ray_session():
+            prepared = stage.prepare(recipe)
     return {**prepared.summary, "reused": prepared.reused}
+
+
+def check_files(recipe: "Recipe") -> None:
+    """DataError where a file is missing, empty, or lacks a column; starts no Ray."""
+    from bigmodel.data.read import sources_of
+
+    sources_of(recipe.data)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from bigmodel.cluster.session import in_submitted_job, ray_session
 from jobs.start import job
 from jobs.terminal import table
 
@@ -48,16 +49,29 @@ def main(
     recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
 ) -> dict[str, Any]:
     """From a file of labelled texts to an endpoint that answered."""
+    from jobs.deploy import check_port
+    from jobs.prepare import check_files, prepare
+
+    if until == "prepare":
+        return prepare(recipe)
     start = time.monotonic()
-    from bigmodel.data.prepare import prepare
+    check_files(recipe)
+    if keep and not in_submitted_job():
+        check_port("127.0.0.1", port)
+    with ray_session():
+        result = run(recipe, until=until, keep=keep, port=port, text=text)
+    return result | {"seconds": time.monotonic() - start}
+
+
+def run(
+    recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
+) -> dict[str, Any]:
+    """All stages in a row, in the Ray session that is open."""
     from jobs.deploy import endpoint
     from jobs.evaluate import evaluate
     from jobs.train import train
     from jobs.tune import tune
 
-    prepared = prepare(recipe)
-    if until == "prepare":
-        return {**prepared.summary, "reused": prepared.reused}
     if recipe.tune:
         recipe = tune(recipe)[0].recipe
     version = train(recipe, verb="run")
@@ -74,7 +88,7 @@ def main(
         promote(version, recipe, metrics)
     if until in (None, "deploy"):
         result |= endpoint(version, recipe.serve, text=text, port=port, keep=keep)
-    return result | {"seconds": time.monotonic() - start}
+    return result
 
 
 def promote(version: "Version", recipe: "Recipe", metrics: dict[str, Any]) -> None:

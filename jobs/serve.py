@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigmodel.cluster.session import ray_session
-from jobs.deploy import arguments, stay
+from jobs.deploy import arguments, check_port, stay
 from jobs.start import verb
 from jobs.terminal import table
 
@@ -25,6 +25,7 @@ def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     """Answer over HTTP from this machine, until Ctrl-C."""
     from bigmodel.registry import Registry
 
+    check_port(host, port)
     version = Registry(storage).resolve(model)
     args = arguments(version)
     with ray_session():

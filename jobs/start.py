@@ -1,14 +1,16 @@
-"""The frame of every command: options, errors, progress, Ray, and the result's way out.
+"""The frame of every command: options, errors, progress, and the result's way out.
 
 A job is a function from a recipe to a JSON value; `python -m jobs.prepare` and `bigmodel prepare`
 are the same command, and with `--cluster` it runs there and nothing else differs.
 
     @job(show=table)                               # the result -> what people see of it
     def main(recipe: "Recipe") -> dict[str, Any]:
-        \"""Read, check, clean and split the data.\"""       # the command's help
-        from bigmodel.data.prepare import prepare   # imports stay inside: --help is quick
+        \"""Search for the best recipe.\"""            # the command's help
+        from bigmodel.tuning import search          # imports stay inside: --help is quick
 
-        return prepare(recipe).report
+        check_files(recipe)                         # what is wrong is told before Ray starts
+        with ray_session():
+            return search(recipe).best.values
 
     if __name__ == "__main__":
         main()
@@ -25,19 +27,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bigmodel.cluster.session import (
-    RESULT_MARK,
-    in_submitted_job,
-    prepare_environment,
-    ray_session,
-)
+from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, prepare_environment
 from bigmodel.errors import BigModelError
 from jobs.terminal import complain, show_progress
 
@@ -89,7 +86,7 @@ class Submitted:
 
 
 def verb(*, show: Show) -> Callable[[Function], click.Command]:
-    """A command that runs here and without Ray; the function gets `storage` and its own options."""
+    """A command that runs here; the function gets `storage` and its own options."""
 
     def decorate(function: Function) -> click.Command:
         def call(*, storage: str | None, **options: Any) -> Any:
@@ -103,10 +100,10 @@ def verb(*, show: Show) -> Callable[[Function], click.Command]:
 def job(
     *, show: Show, takes: Takes = "RECIPE", when: Callable[..., bool] | None = None
 ) -> Callable[[Function], click.Command]:
-    """A command that runs in a Ray session, here or on a cluster.
+    """A command that runs here or on a cluster; the function opens its Ray session where needed.
 
-    Where `when`, asked with the command's own options, says no, it is no job after all: it runs
-    here and without Ray.
+    Where `when`, asked with the command's own options, says no, it is no job after all and always
+    runs here.
     """
 
     def decorate(function: Function) -> click.Command:
@@ -128,8 +125,7 @@ def job(
                 return submit(cluster, recipe=recipe, follow=follow, insecure=insecure)
             subject, root = _read_target(target, recipe, storage, overrides)
             keywords = {} if takes == "RECIPE" else {"storage": root}
-            with ray_session() if is_job else nullcontext():
-                return function(subject, **keywords, **options)
+            return function(subject, **keywords, **options)
 
         inputs = [click.Argument(["target"], metavar=takes), *([SET] if "RECIPE" in takes else [])]
         return _command(function, call, show=show, options=[*inputs, *COMMON, *SUBMISSION])

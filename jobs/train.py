@@ -3,6 +3,8 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.cluster.session import ray_session
+from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
 
@@ -32,7 +34,9 @@ def show(result: dict[str, Any]) -> "Table":
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Prepare, fit, publish a version."""
     start = time.monotonic()
-    version = train(recipe)
+    check_files(recipe)
+    with ray_session():
+        version = train(recipe)
     return {
         "model": str(version),
         "artifact": version.uri,

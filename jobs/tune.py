@@ -3,6 +3,8 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.cluster.session import ray_session
+from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
 
@@ -31,7 +33,9 @@ def show(result: dict[str, Any]) -> "Table":
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Search for the best recipe."""
     start = time.monotonic()
-    found, path = tune(recipe)
+    check_files(recipe)
+    with ray_session():
+        found, path = tune(recipe)
     return {
         "best": found.best.values,
         "score": found.best.score,

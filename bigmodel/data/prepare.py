@@ -18,7 +18,7 @@ from bigmodel import progress
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import SUMMARY, PreparedData, load_prepared, table_of
 from bigmodel.data.quality import Judgement, judge
-from bigmodel.data.read import Source, open_source, opened, read_rows
+from bigmodel.data.read import Source, opened, read_rows, sources_of
 from bigmodel.data.schema import CONFLICT, LabelSet
 from bigmodel.data.split import DUPLICATE, SPLITS, key64
 from bigmodel.storage import Folder, folder
@@ -28,7 +28,7 @@ from bigmodel.text.normalize import normalize
 
 def find_prepared(recipe: Recipe) -> PreparedData | None:
     """What an earlier `prepare` wrote for these files and settings, or None; needs no Ray."""
-    return load_prepared(prepared_folder(recipe, sources_of(recipe)))
+    return load_prepared(prepared_folder(recipe, sources_of(recipe.data)))
 
 
 def prepare(recipe: Recipe) -> PreparedData:
@@ -36,7 +36,7 @@ def prepare(recipe: Recipe) -> PreparedData:
 
     The same bytes come out for any number of CPUs.
     """
-    sources = sources_of(recipe)
+    sources = sources_of(recipe.data)
     place = prepared_folder(recipe, sources)
     if found := load_prepared(place):
         return found
@@ -63,12 +63,6 @@ def prepare(recipe: Recipe) -> PreparedData:
             target.write(SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1).encode())
         stage.update(done=num_rows, total=num_rows)
     return PreparedData(place, summary, reused=False)
-
-
-def sources_of(recipe: Recipe) -> list[Source]:
-    """The recipe's files, their headers checked."""
-    paths = {split: getattr(recipe.data, split) for split in SPLITS}
-    return [open_source(path, split, recipe.data) for split, path in paths.items() if path]
 
 
 def prepared_folder(recipe: Recipe, sources: Sequence[Source]) -> Folder:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from bigmodel.config import DataConfig
 from bigmodel.data.schema import EMPTY, UNREADABLE
+from bigmodel.data.split import SPLITS
 from bigmodel.errors import DataError, RecipeError
 from bigmodel.text.normalize import normalize
 
@@ -40,6 +41,12 @@ class Source:
     text: int
     label: int | None
     group: int | None
+
+
+def sources_of(config: DataConfig) -> list[Source]:
+    """The files of a recipe, their headers checked."""
+    paths = {split: getattr(config, split) for split in SPLITS}
+    return [open_source(path, split, config) for split, path in paths.items() if path]
 
 
 def open_source(path: str, split: str, config: DataConfig, *, labelled: bool = True) -> Source:
