@@ -234,7 +234,9 @@ class TrackingConfig(Section):
     """Where runs and versions are recorded."""
 
     uri: str | None = Field(
-        None, description="An MLflow server; default: a database under a local `storage`."
+        None,
+        description="An MLflow server; default: `MLFLOW_TRACKING_URI`, else a database under a "
+        "local `storage`.",
     )
 
 

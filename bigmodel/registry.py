@@ -13,7 +13,7 @@ from bigmodel.config import NAME_PATTERN
 from bigmodel.errors import ModelError, RecipeError
 from bigmodel.records import Record, append, read_client, read_database
 from bigmodel.storage import folder
-from bigmodel.tracking import answering, database, open_client, user
+from bigmodel.tracking import answering, database, open_client, server, user
 
 MOVES = ".moves"
 """The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
@@ -59,7 +59,7 @@ class Registry:
 
     def __init__(self, storage: str, tracking_uri: str | None = None) -> None:
         self._storage = storage
-        self._uri = tracking_uri
+        self._uri = server(tracking_uri)
 
     def publish(
         self, name: str, uri: str, *, digest: str, metrics: Mapping[str, float], run_id: str

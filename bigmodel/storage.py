@@ -42,13 +42,14 @@ class Folder:
                 stream.write(data)
             return
         target = self.local / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            aside.write_bytes(data)
-            os.replace(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
+        with _writing(self.uri):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                aside.write_bytes(data)
+                os.replace(aside, target)
+            finally:
+                aside.unlink(missing_ok=True)
 
     def exists(self, name: str) -> bool:
         if self.local:
@@ -83,12 +84,14 @@ class Folder:
             yield self
             return
         aside = self.local.with_name(f".{self.local.name}.{uuid.uuid4().hex[:8]}")
-        aside.mkdir(parents=True)
         try:
+            with _writing(self.uri):
+                aside.mkdir(parents=True)
             yield Folder(str(aside))
-            if self.local.exists():
-                shutil.rmtree(self.local)
-            aside.rename(self.local)
+            with _writing(self.uri):
+                if self.local.exists():
+                    shutil.rmtree(self.local)
+                aside.rename(self.local)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -101,6 +104,16 @@ def folder(uri: str | Path) -> Folder:
     if "://" in text:
         return Folder(text.rstrip("/"))
     return Folder(os.path.abspath(os.path.expanduser(text)))
+
+
+@contextmanager
+def _writing(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RecipeError(
+            f"{uri}: can't write there ({error.strerror}); free or open it, or give another --storage"
+        ) from error
 
 
 def _remote(uri: str) -> tuple[Any, str]:

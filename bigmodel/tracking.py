@@ -69,8 +69,9 @@ class Run:
 @contextmanager
 def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
     """A run that ends FINISHED, FAILED on an error, or KILLED when the user stops it."""
-    client = open_client(storage, recipe.tracking.uri)
-    with answering(storage, recipe.tracking.uri):
+    uri = server(recipe.tracking.uri)
+    client = open_client(storage, uri)
+    with answering(storage, uri):
         current = _begin(client, recipe, storage, verb)
     try:
         yield current
@@ -80,8 +81,13 @@ def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
         except Exception as second:  # the first error is the one to tell
             log.warning("run %s could not be closed in MLflow: %s", current.run_id, second)
         raise
-    with answering(storage, recipe.tracking.uri):
+    with answering(storage, uri):
         current._end("FINISHED")
+
+
+def server(given: str | None) -> str | None:
+    """The MLflow server: the recipe's, else MLflow's own variable; None: a database of ours."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def open_client(storage: str, uri: str | None) -> Any:
@@ -107,7 +113,7 @@ def database(storage: str) -> Path:
     if local is None:
         raise RecipeError(
             f"storage is {storage}, where MLflow can't keep its database; "
-            "set tracking.uri to an MLflow server, or storage to a local folder"
+            "set tracking.uri (or MLFLOW_TRACKING_URI) to an MLflow server, or storage to a local folder"
         )
     return local / "mlflow" / "mlflow.db"
 
