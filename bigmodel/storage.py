@@ -112,7 +112,7 @@ def _writing(uri: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise RecipeError(
-            f"{uri}: can't write there ({error.strerror}); free or open it, or give another --storage"
+            f"{uri}: can't write there ({error.strerror}); make room there, or name another place"
         ) from error
 
 

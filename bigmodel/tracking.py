@@ -113,7 +113,8 @@ def database(storage: str) -> Path:
     if local is None:
         raise RecipeError(
             f"storage is {storage}, where MLflow can't keep its database; "
-            "set tracking.uri (or MLFLOW_TRACKING_URI) to an MLflow server, or storage to a local folder"
+            "set tracking.uri to an MLflow server (or MLFLOW_TRACKING_URI), "
+            "or storage to a local folder"
         )
     return local / "mlflow" / "mlflow.db"
 

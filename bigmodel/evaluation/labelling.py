@@ -2,13 +2,13 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from bigmodel import progress
 from bigmodel.data.read import open_source, read_records
-from bigmodel.errors import RecipeError
 from bigmodel.predictor import Predictor
 from bigmodel.storage import folder
 
@@ -29,11 +29,8 @@ def label_file(predictor: Predictor, source: str, out: str) -> int:
         for row in _labelled(predictor, source, writer):
             rows = row
             stage.update(done=rows)
-    target, name = out.rpartition("/")[::2]
-    try:
-        folder(target or ".").write(name, written.getvalue().encode())
-    except OSError as error:
-        raise RecipeError(f"{out}: can't write the answers ({error.strerror or error})") from None
+    target, name = os.path.split(out)
+    folder(target or ".").write(name, written.getvalue().encode())
     return rows
 
 
