@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bigmodel.cluster.session import in_submitted_job, ray_session
+from jobs.prepare import show as show_prepared
 from jobs.start import job
 from jobs.terminal import table
+from jobs.train import rows_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,16 +22,8 @@ Until = Literal["prepare", "train", "promote", "deploy"]
 
 def show(result: dict[str, Any]) -> "Table":
     if "model" not in result:
-        return table({"rows kept": f"{result['rows_kept']:,}", "data id": result["data_id"]})
-    metrics = result["metrics"]
-    rows = {
-        "model": result["model"],
-        f"{metrics['split']} rows": f"{metrics['rows']:,}",
-        "accuracy": metrics["accuracy"],
-        "macro-F1": metrics["macro_f1"],
-        "artefact": result["artifact"],
-        "seconds": f"{result['seconds']:.1f}",
-    }
+        return show_prepared(result)
+    rows = rows_of(result)
     if answer := result.get("answer"):
         best = answer["labels"][0]
         rows["the endpoint's answer"] = f"{answer['text']} -> {best['label']} {best['score']:.3f}"

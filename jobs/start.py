@@ -28,7 +28,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +35,7 @@ import click
 
 from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, prepare_environment
 from bigmodel.errors import BigModelError
+from jobs.submit import Submitted, submit
 from jobs.terminal import complain, show_progress
 
 if TYPE_CHECKING:
@@ -78,13 +78,6 @@ SUBMISSION = [
 ]
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """What there is to say of a job that nobody waits for."""
-
-    id: str
-
-
 def verb(*, show: Show) -> Callable[[Function], click.Command]:
     """A command that runs here; the function gets `storage` and its own options."""
 
@@ -120,8 +113,6 @@ def job(
             is_job = when is None or when(**options)
             recipe = takes == "RECIPE" or (takes == "RECIPE|MODEL" and target.endswith(".toml"))
             if cluster and is_job and not in_submitted_job():
-                from jobs.submit import submit
-
                 return submit(cluster, recipe=recipe, follow=follow, insecure=insecure)
             subject, root = _read_target(target, recipe, storage, overrides)
             keywords = {} if takes == "RECIPE" else {"storage": root}

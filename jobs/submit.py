@@ -1,5 +1,6 @@
 """From the command given here to the same one on a cluster, and its outcome back."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -10,13 +11,17 @@ LEFT_HERE = {"target", "storage", "overrides", "as_json", "cluster", "follow", "
 """Parameters that aren't passed on as they stand; all others of the command are."""
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """What there is to say of a job that nobody waits for."""
+
+    id: str
+
+
 def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
     """Submit the command of the current context; its result, or the id of a job not waited for."""
-    from dataclasses import replace
-
     from bigmodel.cluster import submission
     from bigmodel.cluster.packing import pack_model, pack_recipe
-    from jobs.start import Submitted
 
     context = click.get_current_context()
     target, storage = context.params["target"], context.params["storage"]

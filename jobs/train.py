@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 
 def show(result: dict[str, Any]) -> "Table":
+    return table(rows_of(result), title="Trained")
+
+
+def rows_of(result: dict[str, Any]) -> dict[str, object]:
+    """What people see of a new version."""
     metrics = result["metrics"]
-    return table(
-        {
-            "model": result["model"],
-            f"{metrics['split']} rows": f"{metrics['rows']:,}",
-            "accuracy": metrics["accuracy"],
-            "macro-F1": metrics["macro_f1"],
-            "artefact": result["artifact"],
-            "seconds": f"{result['seconds']:.1f}",
-        },
-        title="Trained",
-    )
+    return {
+        "model": result["model"],
+        f"{metrics['split']} rows": f"{metrics['rows']:,}",
+        "accuracy": metrics["accuracy"],
+        "macro-F1": metrics["macro_f1"],
+        "artefact": result["artifact"],
+        "seconds": f"{result['seconds']:.1f}",
+    }
 
 
 @job(show=show)
