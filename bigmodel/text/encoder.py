@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,10 @@ class EncoderRecipe:
 
     def fingerprint(self) -> str:
         """Equal where two recipes give the same encoder for the same texts."""
-        own = hashlib.sha256(repr(self.segmenter).encode()).hexdigest()
+        stop_words = sorted(self.segmenter.stop_words)  # a set has another order in each process
+        own = hashlib.sha256(
+            repr((self.segmenter.user_dictionary, stop_words)).encode()
+        ).hexdigest()
         return f"{own} {self.segmenter.engine_version} {self.spans} {self.min_count} {self.text}"
 
     def count(self, texts: Sequence[str]) -> tuple[list[str] | Ints, Ints]:
@@ -127,8 +131,8 @@ class EncoderRecipe:
         written = [normalize(text) for text in texts]
         tokens = [self.segmenter.cut(text) for text in written]
         if self.spans is None:
-            words, counts = np.unique([w for row in tokens for w in set(row)], return_counts=True)
-            return [str(word) for word in words], counts
+            held_by = Counter(word for row in tokens for word in set(row))
+            return list(held_by), np.fromiter(held_by.values(), np.int64)
         totals = np.zeros(2 * BUCKETS, np.int64)
         for at in range(0, len(texts), CHUNK):
             chunk = slice(at, at + CHUNK)

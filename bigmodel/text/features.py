@@ -86,7 +86,9 @@ class NgramTable:
         # of the table's own type: else numpy converts the whole table at each call
         place = np.searchsorted(self.buckets, buckets.astype(np.int32))
         place[place == len(self.buckets)] = 0
-        known = self.buckets[place] == buckets if len(self.buckets) else np.zeros(0, np.bool_)
+        known = (
+            self.buckets[place] == buckets if len(self.buckets) else np.zeros(len(rows), np.bool_)
+        )
         rows, place, buckets = rows[known], place[known], buckets[known]
         values = (1 + np.log(counts[known])) * self.idf[place]
         block = 2 * rows + (buckets >= BUCKETS)

@@ -3,8 +3,10 @@
 import re
 import unicodedata
 
-# Control, format, surrogate and unassigned characters, and every kind of blank.
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+")
+# Every kind of blank, controls, zero widths, directions, and lone halves of surrogate pairs.
+_BLANKS = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ud800-\udfff\ufeff]+"
+)
 
 
 def normalize(text: str) -> str:

@@ -83,7 +83,7 @@ def _entries(user_dictionary: str) -> list[tuple[str, int | None, str | None]]:
         word, *rest = line.split() or [""]
         if not word:
             continue
-        count = int(rest.pop(0)) if rest and rest[0].isdigit() else None
+        count = int(rest.pop(0)) if rest and rest[0].isdecimal() else None
         if len(rest) > 1:
             raise DataError(
                 f"user dictionary, line {number}: {line!r} is not `word [count [tag]]`; mend it"
