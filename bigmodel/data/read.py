@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ ROWS = pa.schema(
         ("row", pa.int64()),  # number of the record in its file, the first after the header is 1
         ("text", pa.string()),
         ("label", pa.string()),
-        ("group", pa.string()),  # of data.split.group_column, else null
+        ("group", pa.string()),  # of data.split.group_column, null where blank
         ("reason", pa.string()),  # why the record isn't usable, else null
         ("raw", pa.binary()),  # the record as it stood, only with a reason
     ]
@@ -110,7 +111,7 @@ def _judge(source: Source, fields: list[str] | None, raw: bytes) -> dict[str, An
     label = "" if source.label is None else fields[source.label].strip()
     if not normalize(text) or not label:
         return {"reason": EMPTY, "raw": raw}
-    group = None if source.group is None else fields[source.group]
+    group = None if source.group is None else fields[source.group].strip() or None
     return {"text": text, "label": label, "group": group}
 
 
@@ -120,35 +121,39 @@ def _records(
     """(bytes, fields) of each record, header included; None for bad bytes, quotes or a huge field.
 
     Bytes that aren't of the encoding become lone surrogates, so one bad record costs one record.
-    Empty lines are no records.
+    A record that can't be parsed costs its first line: what an unclosed quote swallowed is read
+    again, line by line. Empty lines are no records.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    lines = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
-    taken: list[str] = []
-
-    def tee() -> Iterator[str]:
-        for position, line in enumerate(lines):
-            line = line.removeprefix("\ufeff") if position == 0 else line
-            taken.append(line)
-            yield line
-
     dialect = "excel-tab" if Path(path).suffix == ".tsv" else "excel"
-    reader = csv.reader(tee(), dialect, strict=True)
-    while True:
-        fields: list[str] | None
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            fields = None
-        raw = "".join(taken).encode(encoding, errors="surrogateescape")
-        taken.clear()
-        if fields == []:
-            continue
-        if fields is not None and any(_is_broken(field) for field in fields):
-            fields = None
-        yield raw, fields
+    with io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="") as lines:
+        again = deque([next(lines, "").removeprefix("\ufeff")])
+        taken: list[str] = []
+
+        def tee() -> Iterator[str]:
+            while line := again.popleft() if again else next(lines, ""):
+                taken.append(line)
+                yield line
+
+        reader = csv.reader(tee(), dialect, strict=True)
+        while True:
+            fields: list[str] | None
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                fields = None
+                again.extendleft(reversed(taken[1:]))
+                del taken[1:]
+                reader = csv.reader(tee(), dialect, strict=True)
+            raw = "".join(taken).encode(encoding, errors="surrogateescape")
+            taken.clear()
+            if fields == []:
+                continue
+            if fields is not None and any(_is_broken(field) for field in fields):
+                fields = None
+            yield raw, fields
 
 
 def _is_broken(field: str) -> bool:
