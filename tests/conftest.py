@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bigmodel.artifact import Artifact
 from bigmodel.cluster.session import ray_session
@@ -19,6 +20,8 @@ from bigmodel.training.fitting import TrainingData, fit_weights
 from bigmodel.training.team import Team
 
 HERE = Path(__file__).parent
+settings.register_profile("bigmodel", deadline=None)  # a busy machine is no failure
+settings.load_profile("bigmodel")
 
 GOOD = """书很好看，一口气读完
 物流很快，包装完好，五星好评
