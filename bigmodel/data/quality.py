@@ -12,7 +12,7 @@ import pyarrow as pa
 from bigmodel.config import Recipe
 from bigmodel.data.read import Source
 from bigmodel.data.schema import CONFLICT, EMPTY, UNREADABLE, LabelSet
-from bigmodel.data.split import CONFLICTING, DUPLICATE, SPLITS, Decisions, assign, decide
+from bigmodel.data.split import CONFLICTING, DUPLICATE, SPLITS, Decisions, assign, decide, join
 from bigmodel.errors import DataError
 
 _RANKS = {"test": 0, "valid": 1, "train": 2}
@@ -90,9 +90,13 @@ def _decide(usable: pa.Table, sources: Sequence[Source], recipe: Recipe) -> Deci
     given = [one.split for one in sources]
     rank = np.array([_RANKS[split] for split in given], np.int8)[usable["source"].to_numpy()]
     status = decide(keys, label.astype(np.int64), rank, conflicts=recipe.data.conflicts)
-    groups = zip(usable["group"].to_pylist(), keys.tolist(), strict=True)
-    units = [str(key) if group is None else group for group, key in groups]
-    split = assign(units, recipe.data.split, seed=recipe.seed, given=given)
+    kept = np.flatnonzero(status == 0)
+    texts, groups = keys[kept].tolist(), usable["group"].take(kept).to_pylist()
+    units = [str(key) if group is None else group for group, key in zip(groups, texts, strict=True)]
+    if recipe.data.conflicts == "keep":  # else no text is kept twice
+        units = join(units, texts)
+    split = np.zeros(len(usable), np.int8)
+    split[kept] = assign(units, recipe.data.split, seed=recipe.seed, given=given)
     for name in given:
         if name != "train":
             split[rank == _RANKS[name]] = SPLITS.index(name)

@@ -65,6 +65,23 @@ def _judge_text(
         status[own[first[counts.argmax()]]] = 0
 
 
+def join(units: Sequence[str], texts: Sequence[int]) -> list[str]:
+    """The units of some rows, those with a text in common under the name of one of them."""
+    parent: dict[str, str] = {}
+
+    def root(unit: str) -> str:
+        while unit in parent:
+            unit = parent[unit]
+        return unit
+
+    first: dict[int, str] = {}
+    for unit, text in zip(units, texts, strict=True):
+        one, other = root(first.setdefault(text, unit)), root(unit)
+        if one != other:
+            parent[other] = one
+    return [root(unit) for unit in units]
+
+
 def assign(
     units: Sequence[str], config: SplitConfig, *, seed: int, given: Sequence[str]
 ) -> Decisions:
