@@ -165,11 +165,7 @@ def _verified(place: Folder, digest: str | None) -> tuple[dict[str, bytes], str]
         raise ModelError(f"{place.uri}: {extra[0]} isn't in the manifest; remove it")
     files = {}
     for name, about in listed.items():
-        if place.local and (place.local / name).is_symlink():
-            raise ModelError(
-                f"{place.uri}: {name} is a link, expected a file; restore the artefact"
-            )
-        files[name] = place.read(name)
+        files[name] = _read(place, name)
         actual = hashlib.sha256(files[name]).hexdigest()
         if actual != about["sha256"]:
             raise ModelError(
@@ -180,14 +176,24 @@ def _verified(place: Folder, digest: str | None) -> tuple[dict[str, bytes], str]
     return files, found
 
 
-def _read_manifest(place: Folder) -> dict[str, Any]:
+def _read(place: Folder, name: str) -> bytes:
+    """A file's bytes; ModelError for a link, or what else isn't a file that can be read."""
+    if place.local and ((place.local / name).is_symlink() or not place.exists(name)):
+        raise ModelError(f"{place.uri}: {name} is a link or no plain file; restore the artefact")
     try:
-        raw = place.read(MANIFEST)
-    except FileNotFoundError:
-        what = "half-written: no manifest.json" if place.names() else "no such artefact"
-        raise ModelError(f"{place.uri}: {what}; name a finished one, or train again") from None
+        return place.read(name)
     except OSError as error:
-        raise ModelError(f"{place.uri}: can't read manifest.json ({error})") from None
+        said = error.strerror or error
+        raise ModelError(
+            f"{place.uri}: can't read {name} ({said}); restore the artefact or train again"
+        ) from None
+
+
+def _read_manifest(place: Folder) -> dict[str, Any]:
+    if not place.exists(MANIFEST):
+        what = "half-written: no manifest.json" if place.names() else "no such artefact"
+        raise ModelError(f"{place.uri}: {what}; name a finished one, or train again")
+    raw = _read(place, MANIFEST)
     try:
         manifest = json.loads(raw)
         whole = _digest(manifest) == manifest["sha256"] and isinstance(manifest["files"], dict)
