@@ -11,6 +11,7 @@ from bigmodel import progress
 from bigmodel.data.read import open_source, read_records
 from bigmodel.predictor import Predictor
 from bigmodel.storage import folder
+from bigmodel.text.normalize import normalize
 
 _CHUNK = 2048
 ADDED = ("predicted", "score", "abstained")
@@ -45,7 +46,7 @@ def _labelled(predictor: Predictor, path: str, writer: Any) -> Iterator[int]:
         fields = [f or [""] * len(source.columns) for _, f, _ in chunk]
         texts = [row[source.text] for row in fields]
         for row, text, answer in zip(fields, texts, predictor.predict(texts), strict=True):
-            label, score = answer.labels[0] if text.strip() else ("", "")
+            label, score = answer.labels[0] if normalize(text) else ("", "")
             writer.writerow([*row, label, score, str(answer.abstained).lower()])
         rows += len(chunk)
         yield rows
