@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from bigmodel.artifact import Artifact
@@ -22,6 +23,7 @@ from bigmodel.training.team import Team
 HERE = Path(__file__).parent
 settings.register_profile("bigmodel", deadline=None)  # a busy machine is no failure
 settings.load_profile("bigmodel")
+torch.set_num_threads(1)  # as a worker: the same sums on every machine
 
 GOOD = """书很好看，一口气读完
 物流很快，包装完好，五星好评

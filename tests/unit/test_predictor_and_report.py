@@ -1,0 +1,172 @@
+"""From texts to answers, files of answers, and the figures of a report."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from bigmodel.errors import DataError
+from bigmodel.evaluation.labelling import label_file
+from bigmodel.evaluation.report import evaluate, labelled_rows
+from bigmodel.metrics import softmax
+from bigmodel.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny) -> Predictor:
+    return Predictor(tiny)
+
+
+def test_answers_are_in_order_and_do_not_depend_on_each_other(predictor, reviews):
+    texts = [text for text, _ in reviews] * 4 + ["", "😀"]
+    together = predictor.predict(texts, top_k=2)
+    assert len(together) == len(texts)
+    for text, found in zip(texts, together, strict=True):
+        (alone,) = predictor.predict([text], top_k=2)
+        assert [label for label, _ in alone.labels] == [label for label, _ in found.labels]
+        assert np.allclose([s for _, s in alone.labels], [s for _, s in found.labels], atol=1e-5)
+    named = [found.labels[0][0] for found in together[: len(reviews)]]
+    assert named == [label for _, label in reviews]
+
+
+@pytest.mark.parametrize(("top_k", "num_labels"), [(1, 1), (2, 2), (5, 2)])
+def test_the_most_likely_labels_come_first(predictor, top_k, num_labels):
+    (found,) = predictor.predict(["手机电池不耐用"], top_k=top_k)
+    scores = [score for _, score in found.labels]
+    assert len(scores) == num_labels and scores == sorted(scores, reverse=True)
+    assert found.labels[0][0] == "负面"
+    assert (sum(scores) == pytest.approx(1)) == (num_labels == 2)
+    assert not found.abstained and not found.truncated
+
+
+def test_probabilities_are_the_calibrated_scores(predictor):
+    artifact = predictor.artifact
+    expected = softmax(artifact.score(["物流太慢"]).scores, artifact.temperature)[0]
+    (found,) = predictor.predict(["物流太慢"], top_k=2)
+    named = dict(found.labels)
+    assert [named[label] for label in predictor.labels] == pytest.approx(expected.tolist())
+
+
+def test_no_texts_have_no_answers(predictor):
+    assert predictor.predict([]) == []
+
+
+def test_a_text_that_was_cut_says_so(train_tiny):
+    short = Predictor(train_tiny("mlp", text={"max_tokens": 3}))
+    long, brief = short.predict(["手机很流畅，电池耐用，值得买", "很好"])
+    assert (long.truncated, brief.truncated) == (True, False)
+
+
+def labelled(predictor, tmp_path, data: str | bytes, out="out.csv"):
+    source = tmp_path / "输入.csv"
+    source.write_bytes(data.encode() if isinstance(data, str) else data)
+    count = label_file(predictor, str(source), str(tmp_path / out))
+    with (tmp_path / out).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, "excel-tab" if out.endswith(".tsv") else "excel"))
+    assert len(rows) == count + 1
+    return rows
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out.tsv"])
+def test_a_file_is_labelled_row_by_row_in_order(predictor, tmp_path, out):
+    data = 'id,text\n3,书很好看\n1,"物流太慢，\n包装破了"\n2,书很好看\n'
+    header, *rows = labelled(predictor, tmp_path, data, out)
+    assert header == ["id", "text", "predicted", "score", "abstained"]
+    assert [row[:3] for row in rows] == [
+        ["3", "书很好看", "正面"],
+        ["1", "物流太慢，\n包装破了", "负面"],
+        ["2", "书很好看", "正面"],
+    ]
+    (answer,) = predictor.predict(["书很好看"])
+    assert float(rows[0][3]) == pytest.approx(answer.labels[0][1])
+    assert {row[4] for row in rows} == {"false"}
+
+
+def test_a_row_without_a_text_gets_no_answer_and_keeps_its_place(predictor, tmp_path):
+    data = "id,text\n1,\n2,很好\n3\n".encode() + b"4,\xff\n" + "5, \u200b\n6,太差\n".encode()
+    _, *rows = labelled(predictor, tmp_path, data)
+    assert [row[0] for row in rows] == ["1", "2", "", "", "5", "6"]
+    assert [bool(row[2]) for row in rows] == [False, True, False, False, False, True]
+    assert all(row[2:] == ["", "", "false"] for row in rows if not row[2])
+
+
+def test_a_header_alone_gives_a_header_alone(predictor, tmp_path):
+    assert labelled(predictor, tmp_path, "text\n") == [["text", "predicted", "score", "abstained"]]
+
+
+def test_more_rows_than_a_chunk(predictor, tmp_path):
+    data = "text\n" + "".join(f"很好{number}\n" for number in range(2500))
+    _, *rows = labelled(predictor, tmp_path, data)
+    assert [row[0] for row in rows] == [f"很好{number}" for number in range(2500)]
+
+
+def test_a_file_without_the_text_column_writes_nothing(predictor, tmp_path):
+    with pytest.raises(DataError, match="no column 'text'"):
+        labelled(predictor, tmp_path, "review\n很好\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["输入.csv"]
+
+
+@pytest.fixture(scope="module")
+def judged(predictor, reviews):
+    """A report on the reviews with every sixth label wrong, and what was said and true."""
+    texts = [text for text, _ in reviews] * 5
+    truth = np.array([predictor.labels.index(label) for _, label in reviews] * 5)
+    truth[::6] = 1 - truth[::6]
+    answers = [found.labels[0][0] for found in predictor.predict(texts)]
+    return evaluate(predictor, texts, truth), truth, answers
+
+
+def test_the_figures_of_a_report_fit_each_other(judged, predictor):
+    report, truth, answers = judged
+    predicted = np.array([predictor.labels.index(answer) for answer in answers])
+    counts = np.array(report.confusion)
+    assert report.rows == len(truth) == counts.sum() == 120
+    assert report.accuracy == pytest.approx(np.trace(counts) / 120) == pytest.approx(100 / 120)
+    assert report.macro_f1 == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert report.labels == predictor.labels == tuple(report.per_class)
+    for place, about in enumerate(report.per_class.values()):
+        assert about["rows"] == counts[place].sum()
+        assert about["recall"] == pytest.approx(counts[place, place] / counts[place].sum())
+        assert about["precision"] == pytest.approx(counts[place, place] / counts[:, place].sum())
+
+
+def test_the_interval_is_that_of_a_binomial_share(judged):
+    report, *_ = judged
+    low, high = report.interval["accuracy"]
+    width = 1.96 * np.sqrt(report.accuracy * (1 - report.accuracy) / report.rows)
+    assert low == pytest.approx(report.accuracy - width, abs=0.015)
+    assert high == pytest.approx(report.accuracy + width, abs=0.015)
+    assert report.interval["macro_f1"][0] < report.macro_f1 < report.interval["macro_f1"][1]
+
+
+def test_a_report_is_saved_as_json_and_made_twice_is_the_same(judged, predictor, reviews, tmp_path):
+    report, truth, _ = judged
+    again = evaluate(predictor, [text for text, _ in reviews] * 5, truth)
+    assert again == report
+    where = report.save(str(tmp_path), "报告.json")
+    with open(where, encoding="utf-8") as file:
+        assert json.load(file)["confusion"] == report.confusion
+
+
+def test_every_readable_row_of_a_file_is_scored_duplicates_included(predictor, tmp_path):
+    path = tmp_path / "评论.csv"
+    path.write_text("text,label\n很好,正面\n很好,正面\n,正面\n太差,负面\n", encoding="utf-8")
+    texts, truth = labelled_rows(str(path), predictor)
+    assert texts == ["很好", "很好", "太差"]
+    assert truth.tolist() == [predictor.labels.index(name) for name in ("正面", "正面", "负面")]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("text,label\n,正面\n", "no usable rows; expected labelled texts"),
+        ("text,label\n很好,中性\n", "unknown label '中性'"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_is_refused(predictor, tmp_path, data, said):
+    path = tmp_path / "评论.csv"
+    path.write_text(data, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"^{path}: {said}"):
+        labelled_rows(str(path), predictor)

@@ -1,0 +1,80 @@
+"""Folders of files: written whole, read back, and gone when what fills them fails."""
+
+import pytest
+
+from bigmodel.errors import RecipeError
+from bigmodel.storage import Folder, folder
+
+
+def test_a_file_comes_back_by_its_name(tmp_path):
+    here = folder(tmp_path).child("模型")
+    here.write("encoder/词.json", b"1")
+    here.write("a.bin", b"old")
+    here.write("a.bin", b"new")
+    assert (here.read("a.bin"), here.read("encoder/词.json")) == (b"new", b"1")
+    assert here.names() == ["a.bin", "encoder/词.json"]
+    assert here.exists("a.bin") and not here.exists("b.bin") and not here.exists("encoder")
+    assert here.local == tmp_path / "模型"
+
+
+def test_what_is_not_there(tmp_path):
+    nowhere = folder(tmp_path / "没有")
+    assert nowhere.names() == [] and not nowhere.exists("a")
+    with pytest.raises(FileNotFoundError):
+        nowhere.read("a")
+
+
+@pytest.mark.parametrize(
+    ("written", "uri"),
+    [
+        ("/tmp/a/", "/tmp/a"),
+        ("/tmp/b/../a", "/tmp/a"),
+        ("file:///tmp/a", "/tmp/a"),
+        ("s3://bucket/models/", "s3://bucket/models"),
+    ],
+)
+def test_a_folder_has_one_way_to_be_written(written, uri):
+    assert folder(written) == Folder(uri)
+
+
+def test_a_relative_folder_starts_here_and_a_tilde_at_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/读者")
+    assert folder("storage").uri == f"{tmp_path}/storage"
+    assert folder("~/storage").uri == "/home/读者/storage"
+
+
+def test_a_remote_folder_is_not_on_this_machine():
+    assert folder("s3://bucket/models").local is None
+    with pytest.raises(RecipeError, match="ftp9://x/y: can't open this storage"):
+        folder("ftp9://x/y").read("a")
+
+
+def test_a_fresh_folder_appears_whole_in_the_place_of_the_old_one(tmp_path):
+    here = folder(tmp_path / "模型")
+    here.write("old.bin", b"old")
+    with here.fresh() as target:
+        target.write("new.bin", b"new")
+        assert here.names() == ["old.bin"]
+    assert here.names() == ["new.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["模型"]
+
+
+@pytest.mark.parametrize("before", [{}, {"old.bin": b"old"}])
+def test_an_error_inside_leaves_what_was_there(tmp_path, before):
+    here = folder(tmp_path / "模型")
+    for name, data in before.items():
+        here.write(name, data)
+    with pytest.raises(KeyboardInterrupt), here.fresh() as target:
+        target.write("new.bin", b"new")
+        raise KeyboardInterrupt
+    assert {name: here.read(name) for name in here.names()} == before
+    assert [path.name for path in tmp_path.iterdir()] == (["模型"] if before else [])
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    here = folder(tmp_path)
+    here.write("a.bin", b"old")
+    with pytest.raises(TypeError):
+        here.write("a.bin", "not bytes")
+    assert here.read("a.bin") == b"old" and here.names() == ["a.bin"]
