@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,31 @@ def test_a_submitted_job_ends_as_if_it_had_run_here(head, recipe, tmp_path):
     assert Path(result["artifact"], "manifest.json").exists()
     assert "prepare: " in done.stderr and "train: " in done.stderr
     assert head.token not in done.stdout + done.stderr
+
+
+def test_an_endpoint_outlives_the_job_that_deployed_it(head, recipe, tmp_path):
+    port = str(free_ports(1)[0])
+    done = run(bigmodel(head, recipe, "--port", port, verb="run"), tmp_path, head.token)
+    assert done.returncode == 0, done.stderr
+    ran = json.loads(done.stdout)
+    assert ran["url"] == f"http://127.0.0.1:{port}"
+    assert ran["metrics"]["split"] == "test"
+    assert ask(ran["url"], ran["answer"]["text"])["version"] == "1"
+
+    deploy = ["bigmodel", "deploy", "tiny@champion", *bigmodel(head, recipe, "--port", port)[3:]]
+    done = run(deploy, tmp_path, head.token)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"model": "tiny@1", "url": ran["url"]}
+    assert ask(ran["url"], "书很好看")["predictions"][0]["labels"][0]["label"] == "正面"
+
+
+def ask(url: str, text: str) -> dict[str, Any]:
+    body = json.dumps({"inputs": text}).encode()
+    request = urllib.request.Request(
+        f"{url}/v1/classify", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
 
 
 def test_a_failed_job_ends_with_its_own_sentence_and_exit_code(head, recipe, tmp_path):
