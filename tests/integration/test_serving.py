@@ -15,7 +15,6 @@ import torch
 from ray import serve as ray_serve
 
 from bigmodel.artifact import Artifact
-from bigmodel.cluster.session import ray_session
 from bigmodel.config import Recipe, ServeConfig
 from bigmodel.data.schema import LabelSet
 from bigmodel.errors import ClusterError, ModelError, RecipeError
@@ -29,12 +28,6 @@ TEXTS = ["手机电池不耐用", "书很好看，我喜欢", "物流太慢", "�
 SCALING = ServeConfig(
     max_replicas=2, target_ongoing_requests=2, upscale_delay_s=1, downscale_delay_s=1
 )
-
-
-@pytest.fixture(scope="module")
-def ray_local() -> Iterator[None]:
-    with ray_session(num_cpus=2):
-        yield
 
 
 @pytest.fixture(scope="module")
