@@ -71,9 +71,9 @@ def test_cut(segmenter, text, tokens):
 
 def test_both_engines_cut_the_demos_reviews_alike():
     with DEMO.open(encoding="utf-8") as file:
-        texts = [normalize(row["text"]) for row in csv.DictReader(file)][::25]
+        texts = [normalize(row["text"]) for row in csv.DictReader(file)][::100]
     fast, slow = Segmenter(engine="rjieba"), Segmenter(engine="jieba")
-    assert len(texts) == 400
+    assert len(texts) == 100
     assert [fast.cut(text) for text in texts] == [slow.cut(text) for text in texts]
 
 
