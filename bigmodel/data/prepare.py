@@ -16,7 +16,7 @@ from ray.data import Dataset, ExecutionOptions
 
 from bigmodel import progress
 from bigmodel.config import Recipe
-from bigmodel.data.prepared import SUMMARY, PreparedData, load_prepared, table_of
+from bigmodel.data.prepared import SUMMARY, PreparedData, load_prepared, seal, table_of
 from bigmodel.data.quality import Judgement, judge
 from bigmodel.data.read import Source, opened, read_rows, sources_of
 from bigmodel.data.schema import CONFLICT, LabelSet
@@ -24,6 +24,8 @@ from bigmodel.data.split import DUPLICATE, SPLITS, key64
 from bigmodel.storage import Folder, folder
 from bigmodel.text.encoder import EncoderRecipe, TextEncoder
 from bigmodel.text.normalize import normalize
+
+BLOCK_BYTES = 1 << 20  # small, so that one file fills all CPUs
 
 
 def find_prepared(recipe: Recipe) -> PreparedData | None:
@@ -61,6 +63,7 @@ def prepare(recipe: Recipe) -> PreparedData:
                 target.write(f"encoder/{name}", data)
             summary = judgement.summary() | {"data_id": data_id, "encoder": sorted(encoder.files())}
             target.write(SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1).encode())
+            seal(target)
         stage.update(done=num_rows, total=num_rows)
     return PreparedData(place, summary, reused=False)
 
@@ -85,7 +88,7 @@ def read(sources: Sequence[Source], recipe: Recipe) -> Dataset:
     """All records of all sources, in order: `ROWS` plus `key`, a hash of the normalised text."""
     context = ray.data.DataContext.get_current()
     context.execution_options = ExecutionOptions(preserve_order=True)
-    context.target_max_block_size = 1 << 20  # small blocks, so that one file fills all CPUs
+    context.target_max_block_size = BLOCK_BYTES
     numbered = [{"number": number} for number in range(len(sources))]
     return (
         ray.data.from_items(numbered, override_num_blocks=len(numbered))

@@ -1,5 +1,6 @@
 """PreparedData: the folder that `prepare` writes and training reads."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.features import Encoded
 
 SUMMARY = "summary.json"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,25 @@ class PreparedData:
         return pq.read_table(pa.BufferReader(self.place.read(name)), use_threads=False)
 
 
+def seal(place: Folder) -> None:
+    """Write the digest of each file, as the last one: from now on the folder is whole."""
+    digests = {name: _digest(place, name) for name in place.names() if name != MANIFEST}
+    place.write(MANIFEST, json.dumps(digests, indent=1).encode())
+
+
 def load_prepared(place: Folder) -> PreparedData | None:
-    """What an earlier run wrote; None where nothing whole is there: the summary is written last."""
+    """What an earlier run wrote; None where nothing is there, or not every byte of it."""
     try:
+        digests = json.loads(place.read(MANIFEST))
+        if any(_digest(place, name) != digest for name, digest in digests.items()):
+            return None
         return PreparedData(place, json.loads(place.read(SUMMARY)), reused=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
+
+
+def _digest(place: Folder, name: str) -> str:
+    return hashlib.sha256(place.read(name)).hexdigest()
 
 
 def table_of(encoded: Encoded, label: npt.NDArray[np.int64]) -> pa.Table:

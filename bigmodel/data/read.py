@@ -45,9 +45,13 @@ class Source:
 
 
 def sources_of(config: DataConfig) -> list[Source]:
-    """The files of a recipe, their headers checked."""
+    """The files of a recipe: each has its columns and a record below them, else DataError."""
     paths = {split: getattr(config, split) for split in SPLITS}
-    return [open_source(path, split, config) for split, path in paths.items() if path]
+    sources = [open_source(path, split, config) for split, path in paths.items() if path]
+    for source in sources:
+        if next(read_records(source, config.encoding), None) is None:
+            raise DataError(f"{source.path}: no rows after the header; expected labelled texts")
+    return sources
 
 
 def open_source(path: str, split: str, config: DataConfig, *, labelled: bool = True) -> Source:

@@ -68,7 +68,7 @@ def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64
     uri = predictor.artifact.lineage["prepared"]
     prepared = load_prepared(folder(uri))
     if prepared is None:
-        raise DataError(f"{uri}: the test rows of this model are gone; give a file with --data")
+        raise DataError(f"{uri}: the test rows of this model are gone or damaged; give a file with --data")
     return prepared.rows("test")
 
 

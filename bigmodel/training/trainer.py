@@ -2,12 +2,15 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayActorError
 from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,7 +22,7 @@ from bigmodel.data.prepared import PreparedData
 from bigmodel.errors import ClusterError
 from bigmodel.metrics import confusion, fit_temperature, summary
 from bigmodel.models import build_model
-from bigmodel.storage import folder
+from bigmodel.storage import Folder, folder
 from bigmodel.training import news
 from bigmodel.training.fitting import TrainingData
 from bigmodel.training.worker import train_worker
@@ -103,14 +106,37 @@ def _train(
                 failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             ),
         )
-        with news.listening(run_id, on_news):
-            result = trainer.fit()
-        with tempfile.TemporaryDirectory() as scratch:
-            result.checkpoint.to_directory(scratch)
-            state = load_file(Path(scratch) / "weights.safetensors")
-        if runs.local:
-            shutil.rmtree(runs.local / run_id)
+        with _removed_afterwards(runs.child(run_id)):
+            with news.listening(run_id, on_news):
+                result = _result_of(trainer)
+            with tempfile.TemporaryDirectory() as scratch:
+                result.checkpoint.to_directory(scratch)
+                state = load_file(Path(scratch) / "weights.safetensors")
     return state, result.metrics["epochs"]
+
+
+@contextmanager
+def _removed_afterwards(place: Folder) -> Iterator[None]:
+    """Ray Train's files there go when the block ends, well or not; an object store keeps them."""
+    try:
+        yield
+    finally:
+        if place.local:
+            shutil.rmtree(place.local, ignore_errors=True)
+
+
+def _result_of(trainer: TorchTrainer) -> Any:
+    """What the workers reported; ClusterError where more of them died than may."""
+    try:
+        return trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        for rank, failure in error.worker_failures.items():
+            if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
+                raise ClusterError(
+                    f"worker {rank} died while training (out of memory, or killed?); "
+                    "raise train.max_failures to begin anew, or take fewer train.num_workers"
+                ) from error
+        raise
 
 
 def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
