@@ -1,0 +1,90 @@
+"""A search by real Ray Tune: its trials, the recipe that it leaves, and nothing else."""
+
+import tempfile
+import time
+
+import pytest
+import ray
+from ray.util import placement_group_table
+from ray.util.state import list_actors
+
+from bigmodel import tuning
+from bigmodel.data.prepare import prepare
+from bigmodel.recipe import load_recipe
+from bigmodel.training.fitting import fit_weights
+from bigmodel.training.team import Team
+from bigmodel.training.trainer import training_data
+from jobs.tune import tune
+
+FAILING = 2
+SPACE = {
+    "train.learning_rate": {"log": [1e-3, 1e-2]},
+    "model.mlp.hidden_sizes": {"choice": [[8], [16, 8]]},
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(small):
+    return small("mlp", tune={"num_trials": 4, "space": SPACE}, train={"epochs": 4})
+
+
+def alive() -> set[tuple[str, str]]:
+    actors = list_actors(filters=[("state", "=", "ALIVE")])
+    return {(actor.class_name, actor.actor_id) for actor in actors}
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def before(prepared):
+    prepared("mlp")
+    return alive()
+
+
+@pytest.fixture(scope="module")
+def searched(before, recipe, scratch):
+    """(the search, where its best recipe is): one of the four trials fails."""
+    run_trial = tuning._run_trial
+
+    def run_or_fail(config, **given):
+        if config["trial"] == FAILING:
+            raise MemoryError("no room for this trial")
+        run_trial(config, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_run_trial", run_or_fail)
+        patch.setattr(tempfile, "tempdir", str(scratch))
+        return tune(recipe)
+
+
+def test_a_failing_trial_is_not_the_end_of_the_search(searched):
+    trials = searched[0].trials
+    assert len(trials) == 4 and trials[0].values == {}
+    assert [trial.score is None for trial in trials] == [False, False, True, False]
+    assert searched[0].best.score == max(trial.score or 0 for trial in trials)
+
+
+def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
+    found, path = searched
+    best = load_recipe(path)
+    assert best == found.recipe and best.tune is None
+    rows = prepare(best)
+    assert rows.reused
+    done = fit_weights(best, training_data(rows), Team(), lambda epoch: None)
+    assert max(epoch.macro_f1 for epoch in done.history) == pytest.approx(found.best.score)
+
+
+def test_a_search_leaves_nothing_behind(searched, before, scratch):
+    def left() -> list[object]:
+        groups = [g["name"] for g in placement_group_table().values() if g["state"] != "REMOVED"]
+        actors = [name for name, _ in alive() - before if name != "_AutoscalingCoordinatorActor"]
+        taken = ray.cluster_resources()["CPU"] - ray.available_resources().get("CPU", 0)
+        return [*groups, *actors, *scratch.iterdir(), *([f"{taken} CPUs"] if taken else [])]
+
+    deadline = time.monotonic() + 20
+    while found := left():
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
