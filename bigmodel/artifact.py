@@ -19,7 +19,7 @@ import bigmodel
 from bigmodel.config import Recipe
 from bigmodel.data.batches import by_length, pad
 from bigmodel.data.schema import LabelSet
-from bigmodel.errors import ModelError
+from bigmodel.errors import BigModelError, ModelError, RecipeError
 from bigmodel.golden import GOLDEN_TEXTS
 from bigmodel.models import build_model
 from bigmodel.storage import Folder, folder
@@ -96,13 +96,13 @@ class Artifact:
         files, found = _verified(folder(uri), digest)
         try:
             artifact = _parse(files, found)
-        except ModelError as error:
+            _replay(artifact, json.loads(files["golden.json"]))
+        except BigModelError as error:
             raise ModelError(f"{uri}: {error}") from None
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(
                 f"{uri}: written by another release of bigmodel ({error}); train the model again"
             ) from None
-        _replay(artifact, json.loads(files["golden.json"]), uri)
         return artifact
 
 
@@ -182,10 +182,9 @@ def _read(place: Folder, name: str) -> bytes:
         raise ModelError(f"{place.uri}: {name} is a link or no plain file; restore the artefact")
     try:
         return place.read(name)
-    except OSError as error:
-        said = error.strerror or error
+    except (OSError, RecipeError) as error:
         raise ModelError(
-            f"{place.uri}: can't read {name} ({said}); restore the artefact or train again"
+            f"{place.uri}: can't read {name} ({error}); restore the artefact or train again"
         ) from None
 
 
@@ -196,7 +195,8 @@ def _read_manifest(place: Folder) -> dict[str, Any]:
     raw = _read(place, MANIFEST)
     try:
         manifest = json.loads(raw)
-        whole = _digest(manifest) == manifest["sha256"] and isinstance(manifest["files"], dict)
+        listed = all({"bytes", "sha256"} <= set(about) for about in manifest["files"].values())
+        whole = listed and _digest(manifest) == manifest["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
@@ -221,19 +221,19 @@ def _golden(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _replay(artifact: Artifact, expected: dict[str, Any], uri: str) -> None:
+def _replay(artifact: Artifact, expected: dict[str, Any]) -> None:
     """ModelError where this machine doesn't give the answers that the artefact was sealed with."""
     found = _golden(artifact)
     for part in ("texts", "tokens", "ids"):
         if found[part] != expected[part]:
             raise ModelError(
-                f"{uri}: this machine makes other {part} of the golden texts than the one that "
+                f"this machine makes other {part} of the golden texts than the one that "
                 "trained the model; install the versions in its manifest.json"
             )
     gap = np.abs(np.subtract(found["scores"], expected["scores"])).max()
     if not gap <= GOLDEN_TOLERANCE:
         raise ModelError(
-            f"{uri}: the golden texts score {gap:.2g} away from what they did at training "
+            f"the golden texts score {gap:.2g} away from what they did at training "
             f"(at most {GOLDEN_TOLERANCE:g} is allowed); install the versions in its manifest.json"
         )
 

@@ -48,6 +48,13 @@ class DataConfig(Section):
     )
     split: SplitConfig = Field(default_factory=SplitConfig)
 
+    @model_validator(mode="after")
+    def _every_split_has_rows(self) -> "DataConfig":
+        for name in ("valid", "test"):
+            if getattr(self, name) is None and getattr(self.split, name) == 0:
+                raise ValueError(f"split.{name} is 0 and no data.{name} is given; give one of them")
+        return self
+
 
 class TextConfig(Section):
     """From a string to words."""
@@ -146,7 +153,10 @@ class TrainConfig(Section):
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Unused by `linear`.")
     weight_decay: float = Field(0.0, ge=0, description="Unused by `linear`.")
     num_workers: int = Field(1, gt=0, description="Processes that share each step's rows.")
-    use_gpu: bool | Literal["auto"] = Field("auto", description="auto: where the cluster has one.")
+    use_gpu: bool | Literal["auto"] = Field(
+        "auto",
+        description="auto: where the cluster has them now; unused by `linear`.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on GPU, fp32 on CPU."
     )

@@ -138,9 +138,10 @@ class Registry:
                 f"'{alias}' can't be an alias; take letters, digits, - and _, "
                 "but not 'latest' and not a number"
             )
-        wanted = self._version(name, to)
+        self._version(name, to)  # which is there, or the name of one that is
         if to == expected == self.current(name, alias):
-            return wanted
+            self._settle(name, alias)  # a promotion that was cut short left the alias behind
+            return self._version(name, to)
         who = f"{user()}@{socket.gethostname()}"
         said = {"alias": alias, "expected": expected, "to": to, "who": who, "why": why}
         tags = {"move": json.dumps(said | {"numbers": numbers}, ensure_ascii=False)}

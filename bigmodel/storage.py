@@ -24,26 +24,30 @@ class Folder:
         return None if "://" in self.uri else Path(self.uri)
 
     def child(self, name: str) -> "Folder":
-        return Folder(f"{self.uri}/{name}")
+        """A folder in this one; what follows a `?` in a URI (an endpoint, say) stays at its end."""
+        base, mark, query = self.uri.partition("?")
+        return Folder(f"{base}/{name}{mark}{query}")
 
     def read(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError where there is none."""
-        if self.local:
-            return (self.local / name).read_bytes()
-        filesystem, path = _remote(self.uri)
-        with filesystem.open_input_stream(f"{path}/{name}") as stream:
-            return bytes(stream.read())
+        with _told("read", self.uri):
+            if self.local:
+                return (self.local / name).read_bytes()
+            filesystem, path = _remote(self.uri)
+            with filesystem.open_input_stream(f"{path}/{name}") as stream:
+                return bytes(stream.read())
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole: on a local disk aside and renamed, so that no reader sees a part."""
         if not self.local:
-            filesystem, path = _remote(self.uri)
-            with filesystem.open_output_stream(f"{path}/{name}") as stream:
-                stream.write(data)
+            with _told("write", self.uri):
+                filesystem, path = _remote(self.uri)
+                with filesystem.open_output_stream(f"{path}/{name}") as stream:
+                    stream.write(data)
             return
         target = self.local / name
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        with _writing(self.uri):
+        with _told("write", self.uri):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 aside.write_bytes(data)
@@ -56,8 +60,9 @@ class Folder:
             return (self.local / name).is_file()
         from pyarrow import fs
 
-        filesystem, path = _remote(self.uri)
-        return bool(filesystem.get_file_info(f"{path}/{name}").type == fs.FileType.File)
+        with _told("look", self.uri):
+            filesystem, path = _remote(self.uri)
+            return bool(filesystem.get_file_info(f"{path}/{name}").type == fs.FileType.File)
 
     def names(self) -> list[str]:
         """All files below the folder, relative to it, sorted; none where there is no folder."""
@@ -73,6 +78,16 @@ class Folder:
         files = (PurePosixPath(info.path) for info in found if info.type == fs.FileType.File)
         return sorted(str(file.relative_to(path)) for file in files)
 
+    def remove(self) -> None:
+        """Delete the folder with all that is in it; nothing happens where there is none."""
+        if self.local:
+            shutil.rmtree(self.local, ignore_errors=True)
+            return
+        with _told("delete", self.uri):
+            filesystem, path = _remote(self.uri)
+            if self.names():
+                filesystem.delete_dir(path)
+
     @contextmanager
     def fresh(self) -> Iterator["Folder"]:
         """A folder to fill; it takes this one's name when the block ends well, else it is removed.
@@ -85,13 +100,15 @@ class Folder:
             return
         aside = self.local.with_name(f".{self.local.name}.{uuid.uuid4().hex[:8]}")
         try:
-            with _writing(self.uri):
+            with _told("write", self.uri):
                 aside.mkdir(parents=True)
             yield Folder(str(aside))
-            with _writing(self.uri):
-                if self.local.exists():
-                    shutil.rmtree(self.local)
+            with _told("write", self.uri):
+                old = aside.with_name(f"{aside.name}.old")
+                if self.local.exists():  # renamed, not removed: somebody may be reading it
+                    self.local.rename(old)
                 aside.rename(self.local)
+                shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -107,12 +124,16 @@ def folder(uri: str | Path) -> Folder:
 
 
 @contextmanager
-def _writing(uri: str) -> Iterator[None]:
+def _told(what: str, uri: str) -> Iterator[None]:
+    """A fault of the disk or the network as a sentence; what is missing is for the caller."""
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise RecipeError(
-            f"{uri}: can't write there ({error.strerror}); make room there, or name another place"
+            f"{uri}: can't {what} there ({error.strerror or error}); "
+            "make room or give access there, or name another place"
         ) from error
 
 

@@ -129,7 +129,8 @@ def _tuner(
     most_epochs = max(recipe.train.epochs for recipe in recipes)
     scheduler = None
     if config.scheduler == "asha" and most_epochs > 1:
-        scheduler = ASHAScheduler(time_attr="epoch", max_t=most_epochs, grace_period=2)
+        # one more than there are: at max_t ASHA stops a trial before it can say that it ended
+        scheduler = ASHAScheduler(time_attr="epoch", max_t=most_epochs + 1, grace_period=2)
     trial = tune.with_parameters(
         partial(_run_trial, metric=config.metric),
         recipes=[recipe.model_dump_json(by_alias=True) for recipe in recipes],
@@ -157,10 +158,13 @@ def _run_trial(config: dict[str, Any], *, metric: str, recipes: list[str], data:
 
     torch.set_num_threads(1)
     recipe = Recipe.model_validate_json(recipes[config["trial"]])
+    best = 0.0
 
     def on_epoch(epoch: Epoch) -> None:
+        nonlocal best
+        best = max(best, getattr(epoch, metric))
         if recipe.model.kind != "linear":  # whose steps before the last are no models to compare
-            tune.report({"score": getattr(epoch, metric), "epoch": epoch.epoch, "ended": False})
+            tune.report({"score": best, "epoch": epoch.epoch, "ended": False})
 
     weights = fit_weights(recipe, ray.get(data[config["trial"]]), Team(), on_epoch)
     scores = [getattr(epoch, metric) for epoch in weights.history]
@@ -190,7 +194,12 @@ class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray ships no types
 
 
 def _trial(values: dict[str, Any], results: tune.ResultGrid, number: int) -> Trial:
-    found = next(result for result in results if result.config["trial"] == number)
+    """What became of trial `number`; one that the time budget never let begin has no score."""
+    for found in results:
+        if found.config and found.config["trial"] == number:
+            break
+    else:
+        return Trial(values, None, 0, stopped_early=False)
     metrics = found.metrics or {}
     score = None if found.error else metrics.get("score")
     stopped_early = score is not None and not metrics["ended"]

@@ -67,7 +67,9 @@ class PlainLines:
     def __call__(self, event: progress.Event) -> None:
         now = time.monotonic()
         began = self._began.setdefault(event.stage, now)
-        due = now - self._written.get(event.stage, -SECONDS_BETWEEN_LINES) >= SECONDS_BETWEEN_LINES
+        whole = event.total is not None and event.done == event.total  # its end comes at once
+        quiet_for = now - self._written.get(event.stage, -SECONDS_BETWEEN_LINES)
+        due = not whole and quiet_for >= SECONDS_BETWEEN_LINES
         if event.ended or due:
             self._written[event.stage] = now
             said = describe(event, now - began) or "begins"

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.cluster.session import ray_session
+from bigmodel.cluster.session import in_submitted_job, ray_session
 from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
@@ -58,7 +58,7 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
     with tracking.run(recipe, recipe.storage, verb=verb) as run:
         prepared = prepare(recipe)
         run.tag(data_id=prepared.summary["data_id"])
-        fitted = fit(prepared, recipe, run_id=run.run_id)
+        fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
         return Registry(recipe.storage, recipe.tracking.uri).publish(

@@ -46,16 +46,16 @@ def prepare(recipe: Recipe) -> PreparedData:
         rows = read(sources, recipe)
         columns = ["source", "row", "key", "label", "group", "reason"]
         records = pa.concat_tables(
-            rows.select_columns(columns).iter_batches(batch_format="pyarrow")
+            rows.select_columns(columns).iter_batches(batch_size=None, batch_format="pyarrow")
         )
         judgement = judge(records, sources, recipe)
         num_rows = len(records)
-        stage.update(done=0, total=num_rows, note="fit the encoder")
+        stage.update(note=f"{num_rows:,} rows read, fit the encoder")
         judged = rows.map_batches(
             partial(_add_outcome, judgement=judgement), batch_size=None, batch_format="pyarrow"
         )
         encoder = fit_encoder(judged, recipe, num_texts=judgement.num_rows("train"))
-        stage.update(done=num_rows // 2, total=num_rows, note="encode")
+        stage.update(note=f"{num_rows:,} rows read, encode")
         with place.fresh() as target:
             data_id = _write_rows(target, judged)
             _write_encoded(target, judged, encoder, judgement.labels)
@@ -64,18 +64,15 @@ def prepare(recipe: Recipe) -> PreparedData:
             summary = judgement.summary() | {"data_id": data_id, "encoder": sorted(encoder.files())}
             target.write(SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1).encode())
             seal(target)
-        stage.update(done=num_rows, total=num_rows)
+        stage.update(done=num_rows, total=num_rows, note="")
     return PreparedData(place, summary, reused=False)
 
 
 def prepared_folder(recipe: Recipe, sources: Sequence[Source]) -> Folder:
     """Named by the files' bytes, the settings that matter here, and the code of text and data."""
-    kind = recipe.model.kind
     settings = {
         "data": recipe.data.model_dump(mode="json", exclude=set(SPLITS)),
-        "text": recipe.text.model_dump(mode="json"),
-        "features": EncoderRecipe.of(recipe).fingerprint(),
-        "kind": "ngrams" if kind == "linear" else kind,
+        "encoder": EncoderRecipe.of(recipe).fingerprint(),
         "seed": recipe.seed,
         "files": [(source.split, _file_digest(source.path)) for source in sources],
         "code": _code_digest(),

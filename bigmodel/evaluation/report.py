@@ -65,10 +65,13 @@ def evaluate(predictor: Predictor, texts: Sequence[str], truth: npt.NDArray[np.i
 
 def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The test split that was set aside when the artefact's data was prepared: texts, class ids."""
-    uri = predictor.artifact.lineage["prepared"]
-    prepared = load_prepared(folder(uri))
+    uri = predictor.artifact.lineage.get("prepared", "")
+    prepared = load_prepared(folder(uri)) if uri else None
     if prepared is None:
-        raise DataError(f"{uri}: the test rows of this model are gone or damaged; give a file with --data")
+        raise DataError(
+            f"{uri or 'unknown folder'}: this model's test rows are gone or damaged; "
+            "give a file with --data"
+        )
     return prepared.rows("test")
 
 

@@ -119,12 +119,15 @@ class EncoderRecipe:
         return cls(make_segmenter(text), text, spans, section.min_count)
 
     def fingerprint(self) -> str:
-        """Equal where two recipes give the same encoder for the same texts."""
-        stop_words = sorted(self.segmenter.stop_words)  # a set has another order in each process
-        own = hashlib.sha256(
-            repr((self.segmenter.user_dictionary, stop_words)).encode()
-        ).hexdigest()
-        return f"{own} {self.segmenter.engine_version} {self.spans} {self.min_count} {self.text}"
+        """Equal where two recipes make the same encoder of the same texts; paths don't count."""
+        cut = self.segmenter
+        parts = (
+            (cut.engine, cut.engine_version, cut.hmm, cut.unit, cut.user_dictionary),
+            sorted(cut.stop_words),  # a set has another order in each process
+            (self.spans, self.min_count, self.text.vocabulary_size),
+            self.text.max_tokens if self.spans is None else None,
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def count(self, texts: Sequence[str]) -> tuple[list[str] | Ints, Ints]:
         """(distinct keys, number of the texts that hold each); the keys are words or buckets."""

@@ -26,7 +26,7 @@ class Segmenter:
     stop_words: frozenset[str] = frozenset()
 
     def cut(self, text: str) -> list[str]:
-        """Tokens in order, without blanks and stop words; joined, they give the text back."""
+        """Tokens in order, without blanks and stop words."""
         if self.unit == "chars":
             tokens = list(text)
         else:

@@ -1,9 +1,6 @@
 """fit: prepared data and a recipe to a sealed artefact, by Ray Train."""
 
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,12 @@ from bigmodel.data.prepared import PreparedData
 from bigmodel.errors import ClusterError
 from bigmodel.metrics import confusion, fit_temperature, summary
 from bigmodel.models import build_model
-from bigmodel.storage import Folder, folder
+from bigmodel.storage import folder
 from bigmodel.training import news
 from bigmodel.training.fitting import TrainingData
 from bigmodel.training.worker import train_worker
+
+_STARTS = 9
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,15 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray ships no types
         """Ray's would abort for half a minute and then exit with 1."""
 
 
-def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str) -> Fitted:
+def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str, grows: bool = False) -> Fitted:
     """Train on `train.num_workers` processes, calibrate on the valid split, seal.
 
+    `grows`: the cluster may bring more machines, so workers that find no room yet are waited for.
     The artefact stands under `storage/models/<name>/<run_id>`, whole or not at all.
     """
     data = training_data(prepared)
-    use_gpu = _check_resources(recipe)
-    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu)
+    use_gpu = _check_resources(recipe, grows=grows)
+    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu, grows=grows)
     model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
     model.load_state_dict(state)
     with progress.stage("seal", total=len(data.valid_label)) as stage:
@@ -78,7 +78,7 @@ def training_data(prepared: PreparedData) -> TrainingData:
 
 
 def _train(
-    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool
+    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool, grows: bool
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Run the workers; their files are gone when this returns."""
     config = recipe.train
@@ -103,32 +103,34 @@ def _train(
             run_config=ray.train.RunConfig(
                 name=run_id,
                 storage_path=runs.uri,
-                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+                failure_config=ray.train.FailureConfig(
+                    max_failures=config.max_failures,
+                    # workers have a minute to start, each time; Ray's default is to try for ever
+                    controller_failure_limit=_STARTS if grows else config.max_failures,
+                ),
             ),
         )
-        with _removed_afterwards(runs.child(run_id)):
+        try:
             with news.listening(run_id, on_news):
                 result = _result_of(trainer)
             with tempfile.TemporaryDirectory() as scratch:
                 result.checkpoint.to_directory(scratch)
                 state = load_file(Path(scratch) / "weights.safetensors")
+        finally:
+            runs.child(run_id).remove()  # what Ray Train wrote there
     return state, result.metrics["epochs"]
 
 
-@contextmanager
-def _removed_afterwards(place: Folder) -> Iterator[None]:
-    """Ray Train's files there go when the block ends, well or not; an object store keeps them."""
-    try:
-        yield
-    finally:
-        if place.local:
-            shutil.rmtree(place.local, ignore_errors=True)
-
-
 def _result_of(trainer: TorchTrainer) -> Any:
-    """What the workers reported; ClusterError where more of them died than may."""
+    """What the workers reported; ClusterError where they didn't start, or more died than may."""
     try:
         return trainer.fit()
+    except ray.train.ControllerError as error:
+        reason = str(error.controller_failure).strip().splitlines()[0]
+        raise ClusterError(
+            f"the training workers didn't start ({reason}); take fewer train.num_workers, "
+            "or a cluster with more room"
+        ) from error
     except ray.train.WorkerGroupError as error:
         for rank, failure in error.worker_failures.items():
             if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
@@ -152,17 +154,19 @@ def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
     )
 
 
-def _check_resources(recipe: Recipe) -> bool:
+def _check_resources(recipe: Recipe, *, grows: bool) -> bool:
     """Whether to train on GPUs; ClusterError where the workers would never find room."""
     config = recipe.train
     there = ray.cluster_resources()
-    if config.use_gpu == "auto":
+    if recipe.model.kind == "linear":
+        use_gpu = False  # its products are sparse, and quick on CPUs
+    elif config.use_gpu == "auto":
         use_gpu = bool(there.get("GPU", 0) >= config.num_workers)
     else:
         use_gpu = config.use_gpu
     for resource, needed in (("CPU", True), ("GPU", use_gpu)):
         found = int(there.get(resource, 0))
-        if needed and found < config.num_workers:
+        if needed and not grows and found < config.num_workers:
             raise ClusterError(
                 f"train.num_workers is {config.num_workers}, but Ray has {found} {resource}s; "
                 "lower it, or train on a larger cluster with --cluster"

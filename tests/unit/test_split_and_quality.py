@@ -197,7 +197,7 @@ def test_every_record_is_counted_once_and_no_text_or_group_stands_in_two_splits(
         (
             [*PAIRS[:2], *((1, f"新{n}", "正") for n in range(9))],
             ("train", "test"),
-            {"split": {"valid": 0.0}},
+            {"split": {"valid": 0.0001}},
             r"train\.csv: no row is left for the valid split; add rows, or name a file with data",
         ),
     ],
