@@ -79,7 +79,10 @@ def _outcome(submitted: Any) -> Any:
     try:
         code, result = submission.follow(submitted, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        click.echo(f"the job {submitted.id} goes on at {submitted.address}", err=True)
+        stop = f"ray job stop {submitted.id} --address {submitted.address}"
+        click.echo(
+            f"the job {submitted.id} goes on at {submitted.address}; stop it with: {stop}", err=True
+        )
         raise
     if code:
         raise click.exceptions.Exit(code)

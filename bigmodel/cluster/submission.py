@@ -25,6 +25,7 @@ from bigmodel.errors import ClusterError, RecipeError
 OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, 130)
 SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_WITHOUT_A_LOOK = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,7 @@ def follow(submission: Submission, say: Callable[[str], None]) -> tuple[int, Any
     """
     said, ended, result = 0, False, None
     while not ended:
-        with _talking_to(submission.address, f"; the job {submission.id} goes on there"):
-            info = submission.client.get_job_info(submission.id)
-            log = submission.client.get_job_logs(submission.id)
+        info, log = _look_at(submission)
         ended = info.status.is_terminal()
         lines = _own_lines(log, submission.id)
         if not (ended and lines[-1]):
@@ -88,6 +87,20 @@ def follow(submission: Submission, say: Callable[[str], None]) -> tuple[int, Any
         why = (info.message or "no reason given").partition("\n")[0]
         raise ClusterError(f"the job {submission.id} was lost on {submission.address}: {why}")
     return code, result
+
+
+def _look_at(submission: Submission) -> tuple[Any, str]:
+    """The job's state and its log; ClusterError where the cluster is away for more than a while."""
+    deadline = time.monotonic() + SECONDS_WITHOUT_A_LOOK
+    while True:
+        try:
+            with _talking_to(submission.address, f"; the job {submission.id} goes on there"):
+                info = submission.client.get_job_info(submission.id)
+                return info, submission.client.get_job_logs(submission.id)
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def checked_address(address: str, *, insecure: bool) -> str:
@@ -121,12 +134,20 @@ def read_token() -> str | None:
         raise ClusterError(f"{file}: can't read the cluster's token ({error.strerror})") from None
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect a status like any other; followed, it would take the token elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _check_cluster(address: str, token: str | None) -> None:
     """ClusterError unless a Ray dashboard answers soon and accepts the token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{address}/api/jobs/", headers=headers)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
+        with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:
             json.load(answer)
     except urllib.error.HTTPError as error:
         error.close()
@@ -161,11 +182,12 @@ def _client(address: str, token: str | None) -> Any:
 
 @contextmanager
 def _talking_to(address: str, and_now: str = "") -> Iterator[None]:
-    """What Ray's client raises, as one sentence."""
+    """Without a proxy, which would read the token; what Ray's client raises, as one sentence."""
     from ray.exceptions import AuthenticationError
 
     try:
-        yield
+        with environment({"no_proxy": "*"}):
+            yield
     except AuthenticationError:
         raise ClusterError(f"{address}: the cluster refuses our token{and_now}") from None
     except OSError as error:  # requests' own errors are OSErrors

@@ -9,12 +9,20 @@ from types import SimpleNamespace
 import click
 import pytest
 from click.testing import CliRunner
+from requests.utils import get_environ_proxies
 
 from bigmodel.cluster import submission
 from bigmodel.cluster.packing import Luggage
-from bigmodel.cluster.submission import Submission, checked_address, follow, read_token, submit
+from bigmodel.cluster.submission import (
+    Submission,
+    _talking_to,
+    checked_address,
+    follow,
+    read_token,
+    submit,
+)
 from bigmodel.errors import ClusterError, RecipeError
-from jobs.submit import own_arguments
+from jobs.submit import _outcome, own_arguments
 
 MARK = "job-1-a1b2:"
 
@@ -109,6 +117,46 @@ def test_what_is_no_cluster_of_ours_is_one_sentence(no_token, monkeypatch, statu
     assert "wrong-token" not in str(caught.value)
 
 
+def test_the_token_goes_to_the_cluster_and_nowhere_else(no_token, monkeypatch):
+    asked: list[str] = []
+
+    class Elsewhere(Refusing):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "our-token")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{other.server_port}"
+        monkeypatch.setenv("http_proxy", there)
+
+        class Redirecting(Refusing):
+            status = 302
+
+            def end_headers(self) -> None:
+                self.send_header("Location", there)
+                super().end_headers()
+
+        with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            with pytest.raises(ClusterError, match="answers with status 302"):
+                submit("train", Luggage("a", (), {}), f"http://localhost:{server.server_port}")
+            thread.join()
+        other.shutdown()
+    assert asked == []
+
+
+def test_rays_own_client_uses_no_proxy_either(monkeypatch):
+    address = "http://localhost:8265"
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "example.com")
+    assert get_environ_proxies(address)
+    with _talking_to(address):
+        assert not get_environ_proxies(address)
+
+
 class Cluster:
     """A job whose log grows by a part a look, and the way it ends."""
 
@@ -167,6 +215,45 @@ def test_a_job_that_ended_by_no_word_of_ours_is_lost(code, message):
     with pytest.raises(ClusterError, match="the job job-1 was lost") as caught:
         outcome([BEGIN], code, message)
     assert "\n" not in str(caught.value)
+
+
+class Shaky(Cluster):
+    """Doesn't answer every other look, or no look at all."""
+
+    def __init__(self, parts: list[str], *, always: bool) -> None:
+        super().__init__(parts, 3)
+        self.always, self.away = always, False
+
+    def get_job_logs(self, job: str) -> str:
+        self.away = self.always or not self.away
+        if self.away:
+            self.looks -= 1
+            raise ConnectionError("Connection refused")
+        return super().get_job_logs(job)
+
+
+def test_a_look_that_fails_is_taken_again(monkeypatch):
+    said: list[str] = []
+    job = Submission("job-1", "http://localhost:8265", MARK, Shaky([BEGIN, "坏\n"], always=False))
+    assert follow(job, said.append) == (3, None)
+    assert said == ["坏"]
+
+
+def test_a_cluster_that_stays_away_ends_the_following_and_not_the_job(monkeypatch):
+    monkeypatch.setattr(submission, "SECONDS_WITHOUT_A_LOOK", 0)
+    job = Submission("job-1", "http://localhost:8265", MARK, Shaky([BEGIN], always=True))
+    with pytest.raises(ClusterError, match="the job job-1 goes on there"):
+        follow(job, print)
+
+
+def test_ctrl_c_says_how_to_stop_the_job(monkeypatch, capsys):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submission, "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _outcome(Submission("job-1", "http://localhost:8265", MARK, None))
+    assert "ray job stop job-1 --address http://localhost:8265" in capsys.readouterr().err
 
 
 @click.command()
