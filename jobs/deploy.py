@@ -48,10 +48,11 @@ def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
 def arguments(version: "Version", config: "ServeConfig | None" = None) -> Any:
     """What replicas of a version are started with; its own recipe's settings unless given."""
     from bigmodel.artifact import Artifact
-    from serve.app import ServeArgs
 
     if config is None:
         config = Artifact.load(version.uri, digest=version.digest).recipe.serve
+    from serve.app import ServeArgs
+
     return ServeArgs(
         artifact=version.uri,
         digest=version.digest,

@@ -1,0 +1,136 @@
+"""The real command in a process and a folder of its own, and one whole `run` for a session."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECIPE = Path(__file__).parents[2] / "jobs" / "recipes" / "reviews.toml"
+BIN = Path(sys.executable).parent
+MARK = "STARTED_BY_TEST"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A `bigmodel` command under way; what it says goes into files of `folder`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    mark: str
+
+    @property
+    def out(self) -> str:
+        return (self.folder / f"{self.mark}.out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.folder / f"{self.mark}.err").read_text()
+
+    @property
+    def code(self) -> int:
+        return self.process.wait(timeout=300)
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    def left(self) -> list[str]:
+        """The living processes that this command started, or that they started."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+                environment = (place / "environ").read_bytes()
+                ours = self.mark.encode() in environment or int(session) == self.process.pid
+                if ours and state != "Z":
+                    found.append((place / "cmdline").read_text().replace("\0", " "))
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+        return found
+
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start `bigmodel` with arguments, and without the variables that lead to a Ray or a storage.
+
+    Unless `ray` is said, it could not start one: Ray would find no place for its files.
+    """
+    folder = tmp_path_factory.mktemp("said")
+    all_started: list[Started] = []
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
+
+    def start(*arguments: object, cwd: Path, ray: bool = False) -> Started:
+        mark = uuid.uuid4().hex
+        environment = kept | {"HOME": str(folder), MARK: mark}
+        if not ray:
+            environment["RAY_TMPDIR"] = str(folder / "no-ray" / ("x" * 100))
+        with open(folder / f"{mark}.out", "wb") as out, open(folder / f"{mark}.err", "wb") as err:
+            process = subprocess.Popen(
+                [str(BIN / "bigmodel"), *map(str, arguments)],
+                cwd=cwd,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        all_started.append(Started(process, folder, mark))
+        return all_started[-1]
+
+    yield start
+    for one in all_started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+@pytest.fixture(scope="session")
+def run(start: Start) -> Start:
+    """As `start`, and wait for the end."""
+
+    def run(*arguments: object, cwd: Path, ray: bool = False) -> Started:
+        started = start(*arguments, cwd=cwd, ray=ray)
+        assert started.code is not None
+        return started
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., Any]:
+    """What a condition says, as soon as that is true."""
+
+    def wait(condition: Callable[[], Any], *, within_s: float) -> Any:
+        deadline = time.monotonic() + within_s
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {within_s:g} s"
+            time.sleep(0.1)
+        return found
+
+    return wait
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo's recipe after one `run`, in a folder that was new."""
+
+    run: Started
+    recipe: Path
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def demo(run: Start, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo")
+    return Demo(run("run", RECIPE, "--json", cwd=folder, ray=True), RECIPE, folder)

@@ -1,0 +1,49 @@
+"""README's commands: the same in both languages, and each of them exists."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from jobs.cli import main
+
+ROOT = Path(__file__).parents[2]
+BORROWED = {"curl", "ray", "source"}
+"""Programs of others that the README calls; what `ray job submit` runs is ours again."""
+
+
+def commands(name: str) -> list[str]:
+    """The lines after a `$` in the file's console blocks."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / name).read_text("utf-8"), re.M | re.S)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def test_both_readmes_have_the_same_commands():
+    assert commands("README.md") == commands("README.zh.md") != []
+
+
+@pytest.mark.parametrize("written", commands("README.md"))
+def test_a_command_of_the_readme_exists(written):
+    words = shlex.split(written, comments=True)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M)
+    elif words[0] == "bigmodel":
+        parse(main, words[1:])
+    elif "jobs." in written:
+        (module,) = [place for place, word in enumerate(words) if word.startswith("jobs.")]
+        parse(import_module(words[module]).main, words[module + 1 :])
+    else:
+        assert words[0] in BORROWED
+
+
+def parse(command: click.Command, arguments: list[str]) -> None:
+    """UsageError where a verb, an option or an argument isn't one of the command's."""
+    if not isinstance(command, click.Group):
+        command.make_context(command.name, list(arguments))
+        return
+    _, verb, rest = command.resolve_command(click.Context(command), list(arguments))
+    assert verb
+    parse(verb, rest)
