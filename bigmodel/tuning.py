@@ -1,5 +1,6 @@
 """search: Ray Tune over the recipe's own keys, the training loop inside each trial."""
 
+import logging
 import random
 import tempfile
 from collections.abc import Mapping
@@ -37,6 +38,9 @@ DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
 """What is searched where `tune.space` is empty."""
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Trial:
     """One recipe tried: the keys it changed, its best valid score (None: failed), its epochs."""
@@ -70,6 +74,8 @@ def search(recipe: Recipe) -> Search:
         with tempfile.TemporaryDirectory(prefix="bigmodel-tune-") as scratch:
             results = _tuner(recipes, data, config, _Watcher(stage), scratch).fit()
     trials = tuple(_trial(values, results, i) for i, values in enumerate(drawn))
+    for error in results.errors:
+        log.warning("a trial failed: %s", str(error).strip().splitlines()[-1])
     finished = [(trial.score, -i) for i, trial in enumerate(trials) if trial.score is not None]
     if not finished:
         raise _cause(results)

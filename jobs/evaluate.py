@@ -1,5 +1,6 @@
 """`bigmodel evaluate`: an artefact's scores on its own test rows, or on a file."""
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,8 +55,13 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
         texts, truth = report.own_test_rows(predictor)
     found = report.evaluate(predictor, texts, truth)
     place = folder(storage).child(f"reports/{version.digest[:16]}")
-    path = found.save(place.uri, "file.json" if data else "test.json")
+    # a file's report is named by its texts, so that another file's doesn't take its place
+    path = found.save(place.uri, f"{_digest(texts)}.json" if data else "test.json")
     return {"model": str(version), **asdict(found), "report": path}
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 if __name__ == "__main__":

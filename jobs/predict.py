@@ -15,7 +15,7 @@ def show(result: Any) -> "RenderableType":
     from rich.table import Table
 
     if isinstance(result, dict):
-        return f"{result['rows']:,} rows labelled in {result['out']}"
+        return f"{result['answered']:,} of {result['rows']:,} rows labelled in {result['out']}"
     table = Table("text", "label", "score")
     for answer in result:
         best = answer["labels"][0]
@@ -49,7 +49,8 @@ def main(
     if file and out:
         from bigmodel.evaluation.labelling import label_file
 
-        return {"rows": label_file(predictor, file, out), "out": out}
+        rows, answered = label_file(predictor, file, out)
+        return {"rows": rows, "answered": answered, "out": out}
     return answers(predictor, texts)
 
 

@@ -19,7 +19,8 @@ def show(result: dict[str, Any]) -> "Table":
     best = {key: str(value) for key, value in result["best"].items()}
     return table(
         {
-            "trials": f"{result['trials']}, {result['stopped_early']} stopped early",
+            "trials": f"{result['trials']}, {result['stopped_early']} stopped early, "
+            f"{result['failed']} failed",
             "best valid score": result["score"],
             **(best or {"best settings": "the recipe as it was"}),
             "recipe": result["recipe"],
@@ -41,6 +42,7 @@ def main(recipe: "Recipe") -> dict[str, Any]:
         "score": found.best.score,
         "trials": len(found.trials),
         "stopped_early": sum(trial.stopped_early for trial in found.trials),
+        "failed": sum(trial.score is None for trial in found.trials),
         "seconds": time.monotonic() - start,
         "recipe": path,
     }

@@ -98,7 +98,11 @@ def read_rows(source: Source, number: int, encoding: str) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(rows, ROWS)
 
 
-def read_records(source: Source, encoding: str) -> Iterator[tuple[int, list[str] | None, bytes]]:
+Record = tuple[int, list[str] | None, bytes]
+"""A record's number in its file, from 1; its fields, None where it can't be read; its bytes."""
+
+
+def read_records(source: Source, encoding: str) -> Iterator[Record]:
     """(number from 1, fields, bytes) of each record; no fields where it can't be read."""
     with opened(source.path) as stream:
         records = _records(stream, source.path, encoding)
@@ -106,6 +110,15 @@ def read_records(source: Source, encoding: str) -> Iterator[tuple[int, list[str]
         for number, (raw, fields) in enumerate(records, 1):
             whole = fields is not None and len(fields) == len(source.columns)
             yield number, fields if whole else None, raw
+
+
+def check_unreadable(path: str, unreadable: int, rows: int, encoding: str) -> None:
+    """DataError where most rows of a file can't be read: it isn't what it was taken for."""
+    if 2 * unreadable > rows:
+        raise DataError(
+            f"{path}: {unreadable} of {rows} rows can't be read as {encoding}, the encoding of the "
+            f"model's recipe; save the file as {encoding}, or mend it"
+        )
 
 
 def _judge(source: Source, fields: list[str] | None, raw: bytes) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from bigmodel import progress
 from bigmodel.data.prepared import load_prepared
-from bigmodel.data.read import open_source, read_rows
+from bigmodel.data.read import check_unreadable, open_source, read_rows
+from bigmodel.data.schema import UNREADABLE
 from bigmodel.errors import DataError
 from bigmodel.metrics import summary
 from bigmodel.predictor import Predictor
@@ -84,10 +85,14 @@ def labelled_rows(path: str, predictor: Predictor) -> tuple[list[str], npt.NDArr
     source = open_source(path, "test", data)
     texts: list[str] = []
     labels: list[str] = []
+    rows = unreadable = 0
     for table in read_rows(source, 0, data.encoding):
+        rows += len(table)
+        unreadable += table["reason"].to_pylist().count(UNREADABLE)
         good = table.filter(table["reason"].is_null())
         texts += good["text"].to_pylist()
         labels += good["label"].to_pylist()
+    check_unreadable(path, unreadable, rows, data.encoding)
     if not texts:
         raise DataError(f"{path}: no usable rows; expected labelled texts")
     return texts, predictor.artifact.labels.ids(labels, where=path)

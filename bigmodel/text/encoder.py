@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from bigmodel.text.normalize import normalize
 from bigmodel.text.segment import Segmenter
 
 CHUNK = 1024  # texts looked at together; larger chunks leave the processor's cache
+CHUNK_CHARACTERS = 1 << 20  # and no more of these, which bounds the memory that n-grams take
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Raw texts -> ids; what a text gives doesn't depend on the others."""
-        parts = [self._encode(texts[at : at + CHUNK]) for at in range(0, len(texts), CHUNK)]
+        parts = [self._encode(texts[chunk]) for chunk in chunks(texts)]
         if len(parts) == 1:
             return parts[0]
         return concatenate(parts)
@@ -137,8 +138,7 @@ class EncoderRecipe:
             held_by = Counter(word for row in tokens for word in set(row))
             return list(held_by), np.fromiter(held_by.values(), np.int64)
         totals = np.zeros(2 * BUCKETS, np.int64)
-        for at in range(0, len(texts), CHUNK):
-            chunk = slice(at, at + CHUNK)
+        for chunk in chunks(texts):
             _, buckets, _ = occurrences(self.spans, written[chunk], tokens[chunk])
             totals += np.bincount(buckets, minlength=len(totals))
         held = np.flatnonzero(totals)
@@ -178,6 +178,19 @@ def make_segmenter(text: TextConfig) -> Segmenter:
         user_dictionary=_read(text.user_dictionary, "text.user_dictionary"),
         stop_words=frozenset(normalize(word) for word in stop_words.splitlines()) - {""},
     )
+
+
+def chunks(texts: Sequence[str]) -> Iterator[slice]:
+    """Neighbouring texts, at most CHUNK and, but for a single longer one, CHUNK_CHARACTERS."""
+    start = characters = 0
+    for place, text in enumerate(texts):
+        full = place - start == CHUNK or characters + len(text) > CHUNK_CHARACTERS
+        if full and place > start:
+            yield slice(start, place)
+            start, characters = place, 0
+        characters += len(text)
+    if len(texts) > start:
+        yield slice(start, len(texts))
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:

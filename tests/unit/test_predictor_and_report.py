@@ -62,10 +62,11 @@ def test_a_text_that_was_cut_says_so(train_tiny):
 def labelled(predictor, tmp_path, data: str | bytes, out="out.csv"):
     source = tmp_path / "输入.csv"
     source.write_bytes(data.encode() if isinstance(data, str) else data)
-    count = label_file(predictor, str(source), str(tmp_path / out))
+    count, answered = label_file(predictor, str(source), str(tmp_path / out))
     with (tmp_path / out).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, "excel-tab" if out.endswith(".tsv") else "excel"))
     assert len(rows) == count + 1
+    assert sum(row[-3] != "" for row in rows[1:]) == answered
     return rows
 
 
@@ -90,6 +91,12 @@ def test_a_row_without_a_text_gets_no_answer_and_keeps_its_place(predictor, tmp_
     assert [row[0] for row in rows] == ["1", "2", "", "", "5", "6"]
     assert [bool(row[2]) for row in rows] == [False, True, False, False, False, True]
     assert all(row[2:] == ["", "", "false"] for row in rows if not row[2])
+
+
+def test_a_file_in_another_encoding_is_refused_and_nothing_written(predictor, tmp_path):
+    with pytest.raises(DataError, match=r"2 of 2 rows can't be read as utf-8"):
+        labelled(predictor, tmp_path, "text\n书很好看\n物流太慢\n".encode("gb18030"))
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_header_alone_gives_a_header_alone(predictor, tmp_path):
