@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +32,15 @@ PATH_KEYS = (
     ("text", "user_dictionary"), ("text", "stop_words"), ("storage",),
 )  # fmt: skip
 
+PASSWORD = re.compile(r"[^:/]+://[^/@]*:(?!\d*/)[^@]*@")
+"""A URI with `user:password@`, also where the password has slashes; a port is none."""
+
+SECRETS = {
+    "http": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+}
+"""Where a password belongs instead, by what the URI is for."""
+
 
 def load_recipe(
     path: str | Path, overrides: Iterable[str] = (), *, storage: str | None = None
@@ -38,16 +48,20 @@ def load_recipe(
     """Read a recipe file, apply `section.key=value` overrides and check the whole.
 
     Paths written in the file start at the file's folder, all others at the current one. `storage`
-    goes before the file's key; where nothing names it, it is `./storage`.
+    goes before its override, that before BIGMODEL_STORAGE, that before the file's key; where
+    nothing names it, it is `./storage`.
     """
     file = Path(path)
     here = Path.cwd()
     tree = absolute_paths(_read_toml(file), file.resolve().parent)
+    if environment := os.environ.get("BIGMODEL_STORAGE"):
+        tree["storage"] = environment
     for override in overrides:
         merge(tree, absolute_paths(parse_override(override), here))
-    chosen = storage or os.environ.get("BIGMODEL_STORAGE") or tree.get("storage") or "./storage"
-    merge(tree, absolute_paths({"storage": chosen}, here))
-    return make_recipe(tree, str(path))
+    merge(tree, absolute_paths({"storage": storage or tree.get("storage") or "./storage"}, here))
+    recipe = make_recipe(tree, str(path))
+    check_secrets(recipe.tracking.uri or "")
+    return recipe
 
 
 def make_recipe(tree: dict[str, Any], where: str) -> Recipe:
@@ -127,9 +141,34 @@ def absolute_paths(tree: dict[str, Any], start: Path) -> dict[str, Any]:
         for name in tables:
             table = table.get(name) if isinstance(table, dict) else None
         value = table.get(key) if isinstance(table, dict) else None
-        if isinstance(value, str) and value and "://" not in value:
-            table[key] = str(Path(os.path.normpath(start / Path(value).expanduser())))
+        if isinstance(value, str) and value:
+            table[key] = absolute_path(value, start)
     return tree
+
+
+def absolute_path(written: str, start: Path) -> str:
+    """The path, from `start` where it is relative; a URI as it stands."""
+    if "://" in written:
+        check_secrets(written)
+        return written
+    try:
+        return os.path.normpath(start / Path(written).expanduser())
+    except RuntimeError:
+        raise RecipeError(
+            f"{written}: this machine knows no such home folder; write the whole path"
+        ) from None
+
+
+def check_secrets(uri: str) -> None:
+    """RecipeError for a URI with a password, which logs, artefacts and jobs would pass on."""
+    if not PASSWORD.match(uri):
+        return
+    scheme = uri.partition("://")[0]
+    service = "http" if scheme.startswith("http") else "s3"
+    raise RecipeError(
+        f"a {scheme}:// URI has a user's name and password in it, where logs and artefacts would "
+        f"keep them; take them out, and set {SECRETS[service]} instead"
+    )
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -37,8 +37,10 @@ train = "reviews.csv"
 - A few defaults depend on `model.kind`; the tables say so.
 - Relative paths in the file start at the file's folder, those from `--set` and `--storage` at the
   current one.
-- `storage` is the first of `--storage`, the environment's `BIGMODEL_STORAGE`, the recipe's key,
-  and `./storage` in the current folder.
+- `storage` is the first of `--storage`, `--set storage=…`, the environment's `BIGMODEL_STORAGE`,
+  the recipe's key, and `./storage` in the current folder.
+- No URI holds a password: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or
+  `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, in the environment.
 - Unknown keys are refused, with the nearest name that exists.
 - `recipe.schema.json` beside this page lets an editor complete and check a recipe: begin the file
   with `#:schema <path to recipe.schema.json>` (Even Better TOML, Taplo).

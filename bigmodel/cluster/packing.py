@@ -11,7 +11,7 @@ from pathlib import Path
 import bigmodel
 from bigmodel.config import Recipe
 from bigmodel.errors import DataError, RecipeError
-from bigmodel.recipe import load_recipe, merge, parse_override
+from bigmodel.recipe import check_secrets, load_recipe, merge, parse_override
 
 PACKAGES = ("bigmodel", "jobs", "serve")
 LARGEST_FILE = 10_000_000
@@ -68,14 +68,17 @@ def local_files(recipe: Recipe) -> dict[str, str]:
 
 def written_storage(path: str | None, overrides: Sequence[str], storage: str | None) -> str:
     """`storage` as its author wrote it, in a recipe or without one, before it is made absolute."""
-    tree = tomllib.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    tree = tomllib.loads(Path(path).read_text(encoding="utf-8-sig")) if path else {}
+    if environment := os.environ.get("BIGMODEL_STORAGE"):
+        tree["storage"] = environment
     for override in overrides:
         merge(tree, parse_override(override))
-    return str(storage or os.environ.get("BIGMODEL_STORAGE") or tree.get("storage") or "./storage")
+    return str(storage or tree.get("storage") or "./storage")
 
 
 def check_storage(root: str) -> None:
     """RecipeError where a submitted job's results would end with the job's own folder."""
+    check_secrets(root)
     if not is_shared(root):
         raise RecipeError(
             f"storage is {root}, which for a submitted job would lie in a temporary folder of the "

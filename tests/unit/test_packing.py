@@ -90,7 +90,8 @@ def test_a_relative_storage_is_refused(recipe, storage):
     [
         ([], None, None, "./storage"),
         (["storage=there"], None, None, "there"),
-        (["storage=there"], None, "s3://env/a", "s3://env/a"),
+        ([], None, "s3://env/a", "s3://env/a"),
+        (["storage=there"], None, "s3://env/a", "there"),
         (["storage=there"], "/mnt/a", "s3://env/a", "/mnt/a"),
     ],
 )
@@ -113,6 +114,12 @@ def test_storage_is_judged_as_it_was_written(
 def test_a_model_is_named_and_needs_no_files(model, name):
     luggage = pack_model(model, S3)
     assert (luggage.name, luggage.arguments, luggage.files) == (name, (model, "--storage", S3), {})
+
+
+def test_a_storage_with_a_password_does_not_travel():
+    with pytest.raises(RecipeError, match="AWS_SECRET_ACCESS_KEY") as error:
+        pack_model("reviews@3", "s3://AKIA3:secret@bucket/a")
+    assert "secret@" not in str(error.value)
 
 
 def test_a_model_in_a_relative_folder_is_refused():

@@ -228,21 +228,24 @@ def test_paths_start_where_they_were_written(
 
 
 @pytest.mark.parametrize(
-    ("flag", "environment", "line", "chosen"),
+    ("flag", "override", "environment", "line", "chosen"),
     [
-        (None, None, "", "{here}/storage"),
-        (None, None, 'storage = "a"', "{file}/a"),
-        (None, "b", 'storage = "a"', "{here}/b"),
-        ("c", "b", 'storage = "a"', "{here}/c"),
-        (None, "", 'storage = "a"', "{file}/a"),
-        ("s3://桶/x", None, "", "s3://桶/x"),
+        (None, None, None, "", "{here}/storage"),
+        (None, None, None, 'storage = "a"', "{file}/a"),
+        (None, None, "b", 'storage = "a"', "{here}/b"),
+        (None, "storage=c", "b", 'storage = "a"', "{here}/c"),
+        ("d", "storage=c", "b", 'storage = "a"', "{here}/d"),
+        (None, None, "", 'storage = "a"', "{file}/a"),
+        (None, "storage=", None, 'storage = "a"', "{here}/storage"),
+        ("s3://桶/x", None, None, "", "s3://桶/x"),
     ],
 )
-def test_storage_is_flag_then_environment_then_file_then_here(
+def test_storage_is_flag_then_override_then_environment_then_file_then_here(
     write: Write,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     flag: str | None,
+    override: str | None,
     environment: str | None,
     line: str,
     chosen: str,
@@ -252,8 +255,33 @@ def test_storage_is_flag_then_environment_then_file_then_here(
     monkeypatch.chdir(here)
     if environment is not None:
         monkeypatch.setenv("BIGMODEL_STORAGE", environment)
-    recipe = load_recipe(write(line), storage=flag)
+    recipe = load_recipe(write(line), [override] if override else [], storage=flag)
     assert recipe.storage == chosen.format(here=here, file=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ('storage = "s3://AKIA3:秘密/x+y@桶/a"', "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ('tracking.uri = "https://ming:秘密@mlflow:5000"', "MLFLOW_TRACKING_USERNAME and MLFLOW_"),
+    ],
+)
+def test_a_password_in_a_uri_is_refused_and_not_repeated(
+    write: Write, line: str, instead: str
+) -> None:
+    with pytest.raises(RecipeError, match=instead) as error:
+        load_recipe(write(line))
+    assert "秘密" not in str(error.value)
+
+
+@pytest.mark.parametrize("uri", ["http://mlflow:5000/a@b", "s3://桶/a:b@c", "http://[::1]:5000"])
+def test_a_port_or_a_path_is_no_password(write: Write, uri: str) -> None:
+    assert load_recipe(write(""), [f"tracking.uri={uri}"]).tracking.uri == uri
+
+
+def test_a_home_folder_that_nobody_has_is_named(write: Write) -> None:
+    with pytest.raises(RecipeError, match="~nobody-here/x: this machine knows no such home folder"):
+        load_recipe(write(""), storage="~nobody-here/x")
 
 
 def test_a_recipe_is_frozen() -> None:
