@@ -18,6 +18,7 @@ from pydantic import BaseModel
 import bigmodel
 from bigmodel.config import Recipe
 from bigmodel.errors import ClusterError, RecipeError
+from bigmodel.recipe import check_secrets
 from bigmodel.storage import folder
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
 
 def server(given: str | None) -> str | None:
     """The MLflow server: the recipe's, else MLflow's own variable; None: a database of ours."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or None
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or None
+    check_secrets(uri or "")
+    return uri
 
 
 def open_client(storage: str, uri: str | None) -> Any:
@@ -125,13 +128,14 @@ def answering(storage: str, uri: str | None) -> Iterator[None]:
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         reason = str(error).strip().splitlines()[0]
         where = f"MLflow at {uri}" if uri else f"MLflow's database {database(storage)}"
-        remedy = "check tracking.uri" if uri else "check that the folder can be written"
+        remedy = "check tracking.uri" if uri else "check that it is whole and can be written"
         raise ClusterError(f"{where} can't be used ({reason}); {remedy}") from error
     except OSError as error:
         raise ClusterError(

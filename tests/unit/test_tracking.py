@@ -12,6 +12,7 @@ from bigmodel import tracking
 from bigmodel.config import Recipe
 from bigmodel.errors import ClusterError, DataError, RecipeError
 from bigmodel.recipe import make_recipe
+from bigmodel.records import read_database
 
 
 def recipe(name: str = "reviews", **sections: Any) -> Recipe:
@@ -127,6 +128,27 @@ def test_a_server_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.Monk
             tracking.run(recipe(tracking={"uri": uri}), str(tmp_path), verb="train"),
         ):
             pytest.fail("the run began")
+
+
+def test_a_server_with_a_password_in_its_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ming:secret@127.0.0.1:5000")
+    with pytest.raises(RecipeError, match="set MLFLOW_TRACKING_USERNAME and") as error:
+        tracking.server(None)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_a_damaged_database_is_named(mlflow_storage: str, tmp_path: Path, kept: int) -> None:
+    whole = tracking.database(mlflow_storage).read_bytes()
+    damaged = tracking.database(str(tmp_path))
+    damaged.parent.mkdir()
+    damaged.write_bytes(whole[:kept] + b"\0damaged\0" * 5_000)
+    with pytest.raises(ClusterError, match=f"MLflow's database {damaged} can't be used"):
+        tracking.open_client(str(tmp_path), None)
+    with pytest.raises(ClusterError, match=f"MLflow's database {damaged} can't be read"):
+        read_database(damaged)
 
 
 @pytest.mark.parametrize(
