@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, prepare_environment
-from bigmodel.errors import BigModelError
+from bigmodel.errors import BigModelError, RecipeError
 from jobs.submit import Submitted, submit
 from jobs.terminal import complain, show_progress
 
@@ -52,7 +52,7 @@ COMMON = [
         ["--storage"],
         metavar="URI",
         help="Root of all files: a folder, s3://, gs://.  "
-        "[default: $BIGMODEL_STORAGE, the recipe's storage, ./storage]",
+        "[default: --set storage, $BIGMODEL_STORAGE, the recipe's, ./storage]",
     ),
     click.Option(["--json", "as_json"], is_flag=True, help="The result as one JSON value."),
     click.Option(["-q", "--quiet"], is_flag=True, help="No progress."),
@@ -114,6 +114,11 @@ def job(
             recipe = takes == "RECIPE" or (takes == "RECIPE|MODEL" and target.endswith(".toml"))
             if cluster and is_job and not in_submitted_job():
                 return submit(cluster, recipe=recipe, follow=follow, insecure=insecure)
+            if not follow:
+                raise RecipeError(
+                    "--detach leaves a job to a cluster, and this one runs here; name the cluster "
+                    "with --cluster, or leave --detach out"
+                )
             subject, root = _read_target(target, recipe, storage, overrides)
             keywords = {} if takes == "RECIPE" else {"storage": root}
             return function(subject, **keywords, **options)
@@ -126,8 +131,10 @@ def job(
 
 def storage_root(given: str | None) -> str:
     """Where no recipe says it: the option, else the environment, else `./storage`; absolute."""
+    from bigmodel.recipe import absolute_path
+
     chosen = given or os.environ.get("BIGMODEL_STORAGE") or "./storage"
-    return chosen if "://" in chosen else str(Path(chosen).expanduser().absolute())
+    return absolute_path(chosen, Path.cwd())
 
 
 def user_error(error: BaseException) -> BigModelError | None:
@@ -159,9 +166,10 @@ def _command(
     """`function` as a click command that is run by `call`, with its own options first."""
 
     def callback(*, as_json: bool, quiet: bool, debug: bool, **given: Any) -> None:
-        with _guarded(quiet=quiet, debug=debug):
-            result = call(**given)
-        _print(result, show=show, as_json=as_json)
+        with _guarded(debug=debug):
+            with redirect_stdout(sys.stderr), show_progress(quiet=quiet):
+                result = call(**given)
+            _print(result, show=show, as_json=as_json)
 
     own = list(reversed(getattr(function, "__click_params__", [])))
     positional = [o for o in (*options, *own) if isinstance(o, click.Argument)]
@@ -175,13 +183,12 @@ def _command(
 
 
 @contextmanager
-def _guarded(*, quiet: bool, debug: bool) -> Iterator[None]:
-    """Progress and stray prints go to stderr; an error becomes one sentence and an exit code."""
+def _guarded(*, debug: bool) -> Iterator[None]:
+    """An error becomes one sentence and an exit code."""
     prepare_environment()
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     try:
-        with redirect_stdout(sys.stderr), show_progress(quiet=quiet):
-            yield
+        yield
     except (click.ClickException, click.exceptions.Exit):
         raise
     except KeyboardInterrupt:
@@ -204,6 +211,7 @@ def _report(error: Exception, *, debug: bool) -> int:
 
 
 def _print(result: Any, *, show: Show, as_json: bool) -> None:
+    """The result as it is; what looks like Rich's markup in a user's text is text."""
     if isinstance(result, Submitted):
         click.echo(json.dumps({"job": result.id}) if as_json else result.id)
     elif mark := os.environ.get(RESULT_MARK):
@@ -213,4 +221,4 @@ def _print(result: Any, *, show: Show, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        Console().print(show(result))
+        Console(markup=False, highlight=False, emoji=False).print(show(result))

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from bigmodel.errors import ClusterError, DataError, ModelError, RecipeError
 from jobs.cli import VERBS, main
+from jobs.predict import show as show_predictions
 from jobs.start import job, user_error, verb
 from jobs.terminal import table
 
@@ -135,6 +136,32 @@ def test_people_get_a_table():
     assert "0.8412" in shown and "正面" in shown and "{" not in shown
 
 
+@pytest.mark.parametrize("text", ["喜欢[/b]读书", "[red]喜欢[/red]", ":heart: 喜欢", "[link=x]书"])
+def test_a_users_text_is_shown_as_it_is(text):
+    @verb(show=show_predictions)
+    def predict(storage: str) -> list[dict[str, object]]:
+        return [{"text": text, "labels": [{"label": text, "score": 0.9}]}]
+
+    @verb(show=table)
+    def score(storage: str) -> dict[str, object]:
+        return {text: text}
+
+    for command in (predict, score):
+        done = run(command)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout.count(text) == 2
+
+
+def test_a_result_that_can_not_be_shown_is_our_own_bug():
+    @verb(show=lambda result: result["no such key"])
+    def score(storage: str) -> dict[str, object]:
+        return {}
+
+    done = run(score)
+    assert done.exit_code == 1
+    assert "this is a bug of ours (KeyError)" in done.stderr
+
+
 def test_a_submitted_jobs_result_is_the_line_with_its_mark(monkeypatch):
     monkeypatch.setenv("BIGMODEL_RESULT_MARK", "a1b2:")
 
@@ -160,6 +187,19 @@ def test_storage_is_the_option_then_the_environment_then_the_folder_here(tmp_pat
     assert answer("--storage", "here") == str(tmp_path / "here")
 
 
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("~nobody-here/x", "this machine knows no such home folder"),
+        ("s3://AKIA3:secret@bucket/a", "AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_a_storage_that_can_not_be_is_2(storage, said):
+    done = run(main, "models", "list", "--storage", storage)
+    assert done.exit_code == 2
+    assert said in done.stderr and "secret@" not in done.stderr
+
+
 def test_what_is_no_job_after_all_runs_without_ray_and_without_a_cluster(monkeypatch):
     monkeypatch.setenv("BIGMODEL_CLUSTER", "http://127.0.0.1:1")
 
@@ -172,6 +212,13 @@ def test_what_is_no_job_after_all_runs_without_ray_and_without_a_cluster(monkeyp
         "model": "reviews@champion"
     }
     assert run(predict, "reviews@champion", "--file", "s3://a/b.csv").exit_code == 2
+
+
+def test_only_a_cluster_is_left_alone_with_a_job(tmp_path):
+    (tmp_path / "r.toml").write_text('name = "a"\n[data]\ntrain = "x.csv"')
+    done = run(main, "prepare", "r.toml", "--detach")
+    assert done.exit_code == 2
+    assert "name the cluster with --cluster" in done.stderr
 
 
 def test_a_submitted_job_refuses_a_storage_that_would_go_with_it(tmp_path, monkeypatch):
