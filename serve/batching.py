@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from bigmodel.predictor import Prediction, Predictor
 
 BATCH_TEXTS = 64
+BATCH_CHARACTERS = 131_072
+"""A batch's bounds: while it is predicted, the loop does nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """At most `BATCH_TEXTS` texts of one request, and who waits for their answers."""
+    """Texts of one request that fit in a batch, and who waits for their answers."""
 
     texts: Sequence[str]
     top_k: int
@@ -31,8 +33,7 @@ class MicroBatch:
 
     async def predict(self, texts: Sequence[str], *, top_k: int) -> "list[Prediction]":
         """One answer a text, in order."""
-        starts = range(0, len(texts), BATCH_TEXTS)
-        pieces = [self._enqueue(texts[start : start + BATCH_TEXTS], top_k) for start in starts]
+        pieces = [self._enqueue(piece, top_k) for piece in _pieces(texts)]
         return [answer for answers in await asyncio.gather(*pieces) for answer in answers]
 
     def _enqueue(self, texts: Sequence[str], top_k: int) -> "asyncio.Future[list[Prediction]]":
@@ -63,10 +64,26 @@ class MicroBatch:
     def _next_batch(self) -> list[_Piece]:
         """The pieces that have waited longest and fit together, without those given up."""
         batch: list[_Piece] = []
-        room = BATCH_TEXTS
-        while self._waiting and len(self._waiting[0].texts) <= room:
-            piece = self._waiting.popleft()
+        texts: list[str] = []
+        while self._waiting:
+            piece = self._waiting[0]
             if not piece.answers.done():
+                texts += piece.texts
+                if batch and not _fit(texts):
+                    break
                 batch.append(piece)
-                room -= len(piece.texts)
+            self._waiting.popleft()
         return batch
+
+
+def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in order, as few parts as fit in batches; one too long for any stands alone."""
+    start = 0
+    for end in range(1, len(texts) + 1):
+        if end == len(texts) or not _fit(texts[start : end + 1]):
+            yield texts[start:end]
+            start = end
+
+
+def _fit(texts: Sequence[str]) -> bool:
+    return len(texts) <= BATCH_TEXTS and sum(map(len, texts)) <= BATCH_CHARACTERS

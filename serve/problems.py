@@ -30,6 +30,7 @@ KINDS = {
     "item-too-long": (422, "An item is too long"),
     "too-many-characters": (422, "Too many characters"),
     "top-k-out-of-range": (422, "top_k is out of range"),
+    "not-supported": (422, "Not supported by this release"),
     "internal": (500, "Our fault"),
     "busy": (503, "Busy"),
     "deadline": (504, "Too late"),

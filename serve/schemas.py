@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bigmodel.predictor import Prediction
 
 MAX_DEPTH = 8
+SWITCHES = ("explain", "truncate")
+"""Parameters of the contract that can only be false yet."""
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = str.maketrans("{}", "[]")
 _NOTHING_TO_SEE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
@@ -209,8 +211,8 @@ def _wrong_in_parameters(parameters: Any, num_labels: int) -> Iterator[_Wrong]:
     if not isinstance(parameters, dict):
         yield "wrong-type", "parameters is not an object", Fault("/parameters", "object_type")
         return
-    if parameters.keys() - {"top_k"}:
-        detail = "parameters has a key other than top_k"
+    if parameters.keys() - {"top_k", *SWITCHES}:
+        detail = f"parameters has a key other than top_k, {' and '.join(SWITCHES)}"
         yield "unknown-key", detail, Fault("/parameters", "unknown_key")
     top_k, fault = parameters.get("top_k", 1), "/parameters/top_k"
     if type(top_k) is not int:  # True is an int to isinstance
@@ -218,3 +220,10 @@ def _wrong_in_parameters(parameters: Any, num_labels: int) -> Iterator[_Wrong]:
     elif not 1 <= top_k <= num_labels:
         detail = f"top_k is outside 1 to {num_labels}, the number of labels"
         yield "top-k-out-of-range", detail, Fault(fault, "out_of_range")
+    for name in SWITCHES:
+        switch, fault = parameters.get(name, False), f"/parameters/{name}"
+        if type(switch) is not bool:
+            yield "wrong-type", f"{name} is neither true nor false", Fault(fault, "bool_type")
+        elif switch:
+            detail = f"{name} is not supported by this release; send false, or leave it out"
+            yield "not-supported", detail, Fault(fault, "not_supported")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigmodel.config import LimitsConfig
+from serve.batching import MicroBatch
 from serve.endpoint import endpoint
 
 CANARY = "金丝雀在歌唱"
@@ -104,6 +105,11 @@ def test_all_kinds_of_text_are_normal(text: str) -> None:
     assert classify({"inputs": [text, "好"]}).json()["usage"]["items"] == 2
 
 
+def test_the_documented_defaults_can_be_sent() -> None:
+    parameters = {"top_k": 1, "explain": False, "truncate": False}
+    assert classify({"inputs": "好", "parameters": parameters}).status_code == 200
+
+
 BAD_BODIES = [
     (b"", 400, "not-json"),
     (b"{", 400, "not-json"),
@@ -141,7 +147,11 @@ BAD_BODIES = [
     ({"inputs": [CANARY * 3] * 4}, 422, "too-many-characters"),
     ({"inputs": "好", CANARY: 1}, 422, "unknown-key"),
     ({"inputs": "好", "parameters": None}, 422, "wrong-type"),
-    ({"inputs": "好", "parameters": {"truncate": True}}, 422, "unknown-key"),
+    ({"inputs": "好", "parameters": {"topk": 1}}, 422, "unknown-key"),
+    ({"inputs": "好", "parameters": {"truncate": True}}, 422, "not-supported"),
+    ({"inputs": "好", "parameters": {"explain": True}}, 422, "not-supported"),
+    ({"inputs": "好", "parameters": {"explain": 0}}, 422, "wrong-type"),
+    ({"inputs": "好", "parameters": {"explain": None}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": "1"}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": 1.0}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": True}}, 422, "wrong-type"),
@@ -362,12 +372,39 @@ def test_waiting_requests_share_a_call_and_keep_their_answers() -> None:
     assert len(predictor.calls) < 6 and max(predictor.calls) <= 64
 
 
+@pytest.mark.parametrize(
+    ("lengths", "calls"),
+    [
+        ([[1] * 64, [1]], [64, 1]),
+        ([[100_000, 31_072]], [2]),
+        ([[100_000, 31_073]], [1, 1]),
+        ([[8_192] * 16, [8_192] * 16], [16, 16]),
+        ([[1, 200_000, 1]], [1, 1, 1]),
+        ([[60_000], [60_000], [60_000]], [2, 1]),
+    ],
+)
+def test_a_batch_has_few_texts_and_few_characters(
+    lengths: list[list[int]], calls: list[int]
+) -> None:
+    predictor = Lengths()
+
+    async def together() -> list[list[Answer]]:
+        batch = MicroBatch(predictor)
+        requests = [["好" * length for length in each] for each in lengths]
+        return await asyncio.gather(*(batch.predict(texts, top_k=1) for texts in requests))
+
+    answered = asyncio.run(together())
+    assert [[round(a.labels[0][1] * 100) for a in answers] for answers in answered] == lengths
+    assert predictor.calls == calls
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
     lambda inner: (
         st.lists(inner, max_size=6)
         | st.dictionaries(
-            st.sampled_from(["inputs", "parameters", "top_k"]) | st.text(max_size=5), inner
+            st.sampled_from(["inputs", "parameters", "top_k", "explain"]) | st.text(max_size=5),
+            inner,
         )
     ),
     max_leaves=20,
