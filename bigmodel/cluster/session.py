@@ -21,7 +21,8 @@ SETTINGS = {
 }
 """No reports to anyone and no noise; read when Ray and MLflow are imported, so set before."""
 
-LOCAL = {
+LOCAL: dict[str, str | None] = {
+    "RAY_AUTH_MODE": None,  # not "disabled"; Ray then sets "token", also where it is imported
     "RAY_worker_niceness": "0",  # 15 by default: workers would lose to everything else
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less; nothing preempts this machine
 }
