@@ -3,6 +3,7 @@
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def show(result: dict[str, Any]) -> "Table":
-    return table({"model": result["model"], "url": result["url"]}, title="Deployed")
+    return table({"model": result["model"], **rows_of(result["url"])}, title="Deployed")
+
+
+def rows_of(url: str) -> dict[str, object]:
+    """What people see of an endpoint on a cluster: it listens on the loopback of its head."""
+    port = urlsplit(url).port
+    return {"url": url, "reach it with": f"ssh -L {port}:localhost:{port} HEAD"}
 
 
 @job(takes="RECIPE|MODEL", show=show)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bigmodel.cluster.session import in_submitted_job, ray_session
+from jobs.deploy import rows_of as endpoint_rows
 from jobs.prepare import show as show_prepared
 from jobs.start import job
 from jobs.terminal import table
@@ -27,6 +28,8 @@ def show(result: dict[str, Any]) -> "Table":
     if answer := result.get("answer"):
         best = answer["labels"][0]
         rows["the endpoint's answer"] = f"{answer['text']} -> {best['label']} {best['score']:.3f}"
+    if url := result["url"]:
+        rows |= endpoint_rows(url)
     return table(rows, title="From file to endpoint")
 
 

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from bigmodel.errors import ClusterError, DataError, ModelError, RecipeError
 from jobs.cli import VERBS, main
+from jobs.deploy import show as show_deployed
 from jobs.predict import show as show_predictions
+from jobs.run import show as show_run
 from jobs.start import job, user_error, verb
 from jobs.terminal import table
 
@@ -134,6 +136,18 @@ def test_people_get_a_table():
 
     shown = run(score).stdout
     assert "0.8412" in shown and "正面" in shown and "{" not in shown
+
+
+@pytest.mark.parametrize("shown", [show_deployed, show_run])
+def test_an_endpoint_on_a_cluster_is_shown_with_the_way_to_it(shown):
+    @verb(show=shown)
+    def deploy(storage: str) -> dict[str, object]:
+        metrics = {"split": "test", "rows": 24, "accuracy": 0.9, "macro_f1": 0.9}
+        told = {"artifact": "s3://a", "metrics": metrics, "seconds": 1.0}
+        return {"model": "reviews@3", "url": "http://127.0.0.1:8001", **told}
+
+    assert "ssh -L 8001:localhost:8001 HEAD" in run(deploy).stdout
+    assert "ssh" not in run(deploy, "--json").stdout
 
 
 @pytest.mark.parametrize("text", ["喜欢[/b]读书", "[red]喜欢[/red]", ":heart: 喜欢", "[link=x]书"])
