@@ -96,9 +96,11 @@ class Registry:
         versions = _published(self._records(name))
         if not versions:
             names = sorted({version.name for version in self.list()})
+            remedy = "train one, or give the right --storage"
             raise ModelError(
                 f"no model '{name}' in {self._uri or folder(self._storage).uri} "
-                f"(found: {', '.join(names) or 'none'}); train one, or give the right --storage"
+                f"(found: {', '.join(names) or 'none'}); "
+                f"{remedy if self._uri else remedy + ' or set MLFLOW_TRACKING_URI'}"
             )
         return versions
 

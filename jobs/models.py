@@ -54,8 +54,8 @@ def show(*, storage: str, model: str) -> dict[str, Any]:
 
 @click.argument("model")
 @click.argument("alias")
-@click.option("--why", default="promoted by hand", help="Kept with the move.", show_default=True)
-def promote(*, storage: str, model: str, alias: str, why: str) -> dict[str, Any]:
+@click.option("--force", metavar="WHY", default="promoted by hand", help="Kept with the move.")
+def promote(*, storage: str, model: str, alias: str, force: str) -> dict[str, Any]:
     """Point an alias at a version."""
     from bigmodel.registry import Registry
 
@@ -68,7 +68,7 @@ def promote(*, storage: str, model: str, alias: str, why: str) -> dict[str, Any]
         alias,
         to=version.version,
         expected=registry.current(version.name, alias),
-        why=why,
+        why=force,
         numbers=dict(version.metrics),
     )
     return _row(moved)

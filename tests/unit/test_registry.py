@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bigmodel.errors import BigModelError, ClusterError, ModelError, RecipeError
 from bigmodel.records import read_client, read_database
 from bigmodel.registry import Registry, Version
 from bigmodel.tracking import database, open_client
+from jobs.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,15 @@ def test_of_promotions_at_once_exactly_one_wins(mlflow_storage: str, name: str) 
         expected = winner
 
 
+def test_a_promotion_by_hand_keeps_its_reason(
+    registry: Registry, name: str, mlflow_storage: str
+) -> None:
+    promote = ["models", "promote", f"{name}@2", "champion", "--storage", mlflow_storage]
+    done = CliRunner().invoke(main, [*promote, "--force", "线上投诉太多"])
+    assert done.exit_code == 0, done.output
+    assert registry.moves(name)[-1].why == "线上投诉太多"
+
+
 def test_rolling_back_returns_to_before_the_last_move(registry: Registry, name: str) -> None:
     promote(registry, name, to=1, expected=None)
     with pytest.raises(ModelError, match="nothing to roll back"):
@@ -184,6 +195,7 @@ def test_rolling_back_to_a_deleted_version_is_refused(registry: Registry, name: 
         ("{name}@champion", "no alias 'champion' (found: none; versions 1, 2, 3)"),
         ("{name}@", "no alias ''"),
         ("no-such-model@1", "no model 'no-such-model'"),
+        ("no-such-model@2", "or give the right --storage or set MLFLOW_TRACKING_URI"),
         ("no-such-folder", "no artefact there; give an artefact's folder or URI, name@3"),
         ("./no-such-folder@2/模型", "no artefact there"),
     ],
