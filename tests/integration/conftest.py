@@ -11,6 +11,7 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepare import prepare
 from bigmodel.data.prepared import PreparedData
 from bigmodel.recipe import make_recipe
+from bigmodel.tracking import open_client
 from bigmodel.training.trainer import Fitted, fit
 
 MakeRecipe = Callable[..., Recipe]
@@ -47,3 +48,11 @@ def prepared(ray_local: None, small: MakeRecipe) -> Callable[[str], PreparedData
 def fitted(small: MakeRecipe, prepared: Callable[[str], PreparedData]) -> Callable[[str], Fitted]:
     """A kind of model -> what two workers made of the small file."""
     return cache(lambda kind: fit(prepared(kind), small(kind), run_id=f"two-{kind}"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage with MLflow's database: it takes seconds, so whoever uses it takes own names."""
+    storage = str(tmp_path_factory.mktemp("storage"))
+    open_client(storage, None)
+    return storage
