@@ -32,19 +32,29 @@ def start(
     """Deploy and wait until the endpoint answers; returns its URL.
 
     What is wrong with the address or the artefact is found before anything is started. An endpoint
-    that already runs is replaced, replica by replica.
+    that already runs is replaced, replica by replica. One that doesn't come up is taken away,
+    unless it replaced another, whose replicas may still answer.
     """
     require_loopback(host)
     _check_address(host, port)
     Artifact.load(args.artifact, digest=args.digest)
     _start_serve(args, host, port)
     deadline = time.monotonic() + timeout_s
+    url = _url(host, port)
+    replaces = APPLICATION in serve.status().applications
     serve.run_many(
         [serve.RunTarget(build(args), name=APPLICATION)], wait_for_applications_running=False
     )
-    _wait_until_running(deadline)
-    url = _url(host, port)
-    _wait_until_ready(url, deadline)
+    try:
+        _wait_until_running(deadline)
+        _wait_until_ready(url, deadline)
+    except ClusterError as error:
+        if replaces:
+            raise ClusterError(
+                f"{error}; it replaced the endpoint that was there, so deploy that one again"
+            ) from None
+        stop()
+        raise
     return url
 
 

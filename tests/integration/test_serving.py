@@ -79,6 +79,19 @@ def test_without_keys_it_listens_on_loopback_alone(host: str, args: ServeArgs) -
         start(args, host=host)
 
 
+TOO_LARGE = SCALING.model_copy(update={"replica_cpus": 64})
+"""A replica that no node of the tests has room for."""
+
+
+def test_an_endpoint_that_does_not_come_up_is_taken_away(ray_local: None, args: ServeArgs) -> None:
+    try:
+        with pytest.raises(ClusterError, match="isn't up yet"):
+            start(args.model_copy(update={"serve": TOO_LARGE}), port=free_port(), timeout_s=2)
+        assert APPLICATION not in ray_serve.status().applications
+    finally:
+        ray_serve.shutdown()
+
+
 @pytest.fixture(scope="module")
 def url(ray_local: None, args: ServeArgs) -> Iterator[str]:
     yield start(args, port=free_port())
@@ -127,6 +140,16 @@ def test_a_body_too_large_is_refused_before_it_is_sent(url: str) -> None:
 def test_another_port_beside_a_running_serve_is_refused(url: str, args: ServeArgs) -> None:
     with pytest.raises(ClusterError, match="Ray Serve runs on this cluster, but not on"):
         start(args, port=free_port())
+
+
+def test_a_replacement_that_does_not_come_up_says_so_and_can_be_mended(
+    url: str, args: ServeArgs
+) -> None:
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(ClusterError, match="it replaced the endpoint that was there"):
+        start(args.model_copy(update={"serve": TOO_LARGE}), port=port, timeout_s=2)
+    assert start(args, port=port) == url
+    assert ask(url, TEXTS[0])["version"] == "7"
 
 
 class Load:
