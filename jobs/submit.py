@@ -79,7 +79,8 @@ def _outcome(submitted: Any) -> Any:
     try:
         code, result = submission.follow(submitted, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        stop = f"ray job stop {submitted.id} --address {submitted.address}"
+        mode = "RAY_AUTH_MODE=token " if submission.read_token() else ""  # else Ray sends none
+        stop = f"{mode}ray job stop {submitted.id} --address {submitted.address}"
         click.echo(
             f"the job {submitted.id} goes on at {submitted.address}; stop it with: {stop}", err=True
         )

@@ -246,14 +246,17 @@ def test_a_cluster_that_stays_away_ends_the_following_and_not_the_job(monkeypatc
         follow(job, print)
 
 
-def test_ctrl_c_says_how_to_stop_the_job(monkeypatch, capsys):
+def test_ctrl_c_says_how_to_stop_the_job(no_token, monkeypatch, capsys):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submission, "follow", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        _outcome(Submission("job-1", "http://localhost:8265", MARK, None))
-    assert "ray job stop job-1 --address http://localhost:8265" in capsys.readouterr().err
+    stop = "ray job stop job-1 --address http://localhost:8265"
+    for token, said in (("", f"with: {stop}"), ("our-token", f"with: RAY_AUTH_MODE=token {stop}")):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        with pytest.raises(KeyboardInterrupt):
+            _outcome(Submission("job-1", "http://localhost:8265", MARK, None))
+        assert said in capsys.readouterr().err
 
 
 @click.command()
