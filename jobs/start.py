@@ -189,7 +189,7 @@ def _guarded(*, debug: bool) -> Iterator[None]:
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     try:
         yield
-    except (click.ClickException, click.exceptions.Exit):
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise
     except KeyboardInterrupt:
         complain("interrupted")
