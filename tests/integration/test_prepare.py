@@ -136,7 +136,7 @@ REFUSED = {
     "no rows": ("", {}, "no rows after the header"),
     "nothing to test on": (
         "".join(f"{text},{label}\n" for text, label in labelled()[:20]),
-        {"split": {"test": 0}},
+        {"split": {"test": 1e-9}},
         "no row is left for the test split",
     ),
 }
