@@ -1,16 +1,10 @@
-"""How the modules may know each other, and that importing them only defines things."""
+"""How the modules may know each other."""
 
 import ast
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from sources import FILES, imported
 
 ORDER = [
     ("errors", "progress", "__init__"),
@@ -43,19 +37,6 @@ WITHOUT_RAY = (
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}
 
 
-def source_files() -> dict[str, Path]:
-    """Every module of ours: `bigmodel.data.read` as "data.read", `jobs.cli` as "jobs.cli"."""
-    files = {}
-    for package in ("bigmodel", "jobs", "serve"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            files[".".join(parts[package == "bigmodel" :])] = path
-    return files
-
-
-FILES = source_files()
-
-
 def place(module: str) -> int:
     """The position in ORDER of the longest name that begins `module`."""
     found = [
@@ -66,40 +47,6 @@ def place(module: str) -> int:
     ]
     assert found, f"{module} has no place in the order of imports; give it one"
     return max(found)[1]
-
-
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING`."""
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
-            yield from nodes(child)
-
-
-@cache
-def imported(path: Path, *, at_once: bool = False) -> set[str]:
-    """The full names of the modules that a file imports; `at_once`: not inside a function."""
-    names: set[str] = set()
-    tree = ast.parse(path.read_bytes())
-    for node in tree.body if at_once else nodes(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            module = node.module or ""
-            names |= {
-                full if (full := f"{module}.{alias.name}") in KNOWN else module
-                for alias in node.names
-            }
-    return names
-
-
-def full_name(module: str) -> str:
-    name = module if module.split(".")[0] in ("jobs", "serve") else f"bigmodel.{module}"
-    return name.removesuffix(".__init__")
-
-
-KNOWN = {full_name(module) for module in FILES}
 
 
 def ours(path: Path) -> set[str]:
@@ -161,49 +108,3 @@ def test_a_module_says_what_it_is_for_and_is_short(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= 60, f"{module}.{node.name} has {length} lines"
-
-
-IMPORT_ALL = """
-import importlib, json, logging, os, signal, sys, threading, warnings
-
-def state():
-    return {
-        "threads": [thread.name for thread in threading.enumerate()],
-        "environment": dict(os.environ),
-        "folder": os.getcwd(),
-        "files": sorted(os.listdir(".")),
-        "handlers": [repr(handler) for handler in logging.getLogger().handlers],
-        "level": logging.getLogger().level,
-        "signals": [repr(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)],
-        "streams": [id(sys.stdout), id(sys.stderr)],
-    }
-
-others, ours = json.loads(sys.argv[1])
-for name in others:
-    importlib.import_module(name)
-before = state()
-for name in ours:
-    importlib.import_module(name)
-after = state()
-import ray
-ours = [logging.getLogger(name) for name in ("bigmodel", "jobs", "serve")]
-handlers = [repr(handler) for logger in ours for handler in logger.handlers]
-print(json.dumps([before, after, ray.is_initialized(), handlers]))
-"""
-
-
-def test_importing_everything_changes_nothing(tmp_path):
-    names = {name for path in FILES.values() for name in imported(path, at_once=True)}
-    others = sorted(n for n in names if n.split(".")[0] not in ("bigmodel", "jobs", "serve"))
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, json.dumps([others, sorted(KNOWN)])],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    before, after, ray_runs, handlers = json.loads(done.stdout)
-    assert after == before
-    assert not ray_runs
-    assert handlers == []

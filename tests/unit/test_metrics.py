@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
@@ -11,7 +11,6 @@ from bigmodel.metrics import confusion, fit_temperature, log_loss, softmax, summ
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
 
-@settings(max_examples=30)  # scikit-learn's checks take milliseconds each
 @given(ROWS)
 def test_accuracy_and_macro_f1_are_scikit_learns(rows):
     truth, predicted = np.array(rows, np.int64).T
