@@ -24,7 +24,7 @@ from bigmodel.training import news
 from bigmodel.training.fitting import TrainingData
 from bigmodel.training.worker import train_worker
 
-_STARTS = 9
+_STARTS = 9  # of a minute each, for workers to find room; Ray's default is to try for ever
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str, grows: bool = Fa
     """
     data = training_data(prepared)
     use_gpu = _check_resources(recipe, grows=grows)
-    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu, grows=grows)
+    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu)
     model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
     model.load_state_dict(state)
     with progress.stage("seal", total=len(data.valid_label)) as stage:
@@ -78,7 +78,7 @@ def training_data(prepared: PreparedData) -> TrainingData:
 
 
 def _train(
-    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool, grows: bool
+    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Run the workers; their files are gone when this returns."""
     config = recipe.train
@@ -105,8 +105,7 @@ def _train(
                 storage_path=runs.uri,
                 failure_config=ray.train.FailureConfig(
                     max_failures=config.max_failures,
-                    # workers have a minute to start, each time; Ray's default is to try for ever
-                    controller_failure_limit=_STARTS if grows else config.max_failures,
+                    controller_failure_limit=_STARTS,
                 ),
             ),
         )
