@@ -14,7 +14,8 @@ from ray.tune.schedulers import ASHAScheduler
 
 from bigmodel import progress
 from bigmodel.config import Dimension, Recipe, TuneConfig
-from bigmodel.data.prepare import prepare
+from bigmodel.data.prepare import prepare, prepared_folder
+from bigmodel.data.read import sources_of
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import with_values
 from bigmodel.training.fitting import Epoch, fit_weights
@@ -122,10 +123,10 @@ def _data_of(recipes: list[Recipe]) -> list[Any]:
     put: dict[str, Any] = {}
     references = []
     for recipe in recipes:
-        prepared = prepare(recipe)
-        if prepared.place.uri not in put:
-            put[prepared.place.uri] = ray.put(training_data(prepared))
-        references.append(put[prepared.place.uri])
+        place = prepared_folder(recipe, sources_of(recipe.data)).uri
+        if place not in put:
+            put[place] = ray.put(training_data(prepare(recipe)))
+        references.append(put[place])
     return references
 
 

@@ -40,9 +40,10 @@ def prepare(recipe: Recipe) -> PreparedData:
     """
     sources = sources_of(recipe.data)
     place = prepared_folder(recipe, sources)
-    if found := load_prepared(place):
-        return found
     with progress.stage("prepare") as stage:
+        if found := load_prepared(place):
+            stage.update(note="nothing changed, what was prepared before is used")
+            return found
         rows = read(sources, recipe)
         columns = ["source", "row", "key", "label", "group", "reason"]
         records = pa.concat_tables(
