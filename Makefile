@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve test unit lint docs bench
+.PHONY: setup demo serve test chaos unit lint docs bench
 
 setup: $(STAMP)
 
@@ -21,7 +21,11 @@ serve: setup
 	$(BIN)/bigmodel serve reviews@champion
 
 test: setup
-	$(BIN)/pytest tests/unit tests/integration tests/e2e --durations=15
+	$(BIN)/pytest -m "not chaos" tests/unit tests/integration tests/e2e --durations=15
+
+# lost workers, failed starts and what else takes longer
+chaos: setup
+	$(BIN)/pytest -m chaos tests/integration tests/e2e --durations=15
 
 unit: setup
 	$(BIN)/pytest tests/unit

@@ -102,7 +102,10 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in found}
 
 
-@pytest.mark.parametrize("case", [*CASES, *NEED_RAY])
+CHAOS = [pytest.param(case, marks=pytest.mark.chaos) for case in NEED_RAY]
+
+
+@pytest.mark.parametrize("case", [*CASES, *CHAOS])
 def test_bad_input_is_one_sentence_and_an_exit_code(case, place, ports, run):
     written, code, sentence = (CASES | NEED_RAY)[case]
     arguments = written.replace("PORT", ports[0]).replace("CLOSED", ports[1]).split()

@@ -86,7 +86,9 @@ def test_versions_are_listed_promoted_and_rolled_back(demo, run):
     assert models("show", "reviews@champion")["model"] == "reviews@1"
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)]
+)
 def test_serve_answers_until_it_is_told_to_end(demo, start, wait_for, ending):
     port = free_port()
     serving = start("serve", "reviews@1", "--port", port, cwd=demo.folder, ray=True)

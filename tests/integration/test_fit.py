@@ -76,6 +76,7 @@ def slow_recipe(small, *, max_failures: int) -> Recipe:
     return small("mlp", train={**train, "num_workers": 2, "max_failures": max_failures})
 
 
+@pytest.mark.chaos
 def test_mlp_with_two_workers_one_of_them_lost_has_the_losses_of_one(small, prepared):
     recipe = slow_recipe(small, max_failures=1)
     with progress.listening(killer := Killer()):
@@ -87,6 +88,7 @@ def test_mlp_with_two_workers_one_of_them_lost_has_the_losses_of_one(small, prep
     assert Artifact.load(done.uri, digest=done.artifact.digest)
 
 
+@pytest.mark.chaos
 def test_without_retries_a_lost_worker_is_one_sentence_and_leaves_nothing(small, prepared):
     recipe = slow_recipe(small, max_failures=0)
     with progress.listening(killer := Killer()):

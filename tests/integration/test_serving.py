@@ -83,6 +83,7 @@ TOO_LARGE = SCALING.model_copy(update={"replica_cpus": 64})
 """A replica that no node of the tests has room for."""
 
 
+@pytest.mark.chaos
 def test_an_endpoint_that_does_not_come_up_is_taken_away(ray_local: None, args: ServeArgs) -> None:
     try:
         with pytest.raises(ClusterError, match="isn't up yet"):
