@@ -137,6 +137,16 @@ def ray_submit(head: Head, recipe: Path) -> list[str]:
     return [*submit, "--", *job, "--set", f"data.train={recipe.parent / '评论.csv'}"]
 
 
+def test_a_submitted_job_ends_as_if_it_had_run_here(head, recipe, tmp_path):
+    done = run(bigmodel(head, recipe, "--set", "seed=7"), tmp_path, head.token)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows_read"] == 160
+    assert list((tmp_path / "store" / "prepared").rglob("manifest.json"))
+    assert "prepare: " in done.stderr
+    assert head.token not in done.stdout + done.stderr
+
+
+@pytest.mark.chaos
 def test_an_endpoint_outlives_the_job_that_deployed_it(head, recipe, tmp_path):
     port = str(free_ports(1)[0])
     done = run(bigmodel(head, recipe, "--port", port, verb="run"), tmp_path, head.token)
