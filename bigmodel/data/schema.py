@@ -12,7 +12,6 @@ from bigmodel.errors import DataError
 UNREADABLE = "unreadable"
 EMPTY = "empty"
 CONFLICT = "conflict"
-REASONS = (UNREADABLE, EMPTY, CONFLICT)
 """Why a record is in quarantine, in the order in which it is judged."""
 
 

@@ -124,6 +124,7 @@ def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: 
     num_steps = config.epochs * -(-len(data.train) // config.rows_per_step)
     schedule = make_schedule(optimizer, num_steps)
     label_weight = torch.from_numpy(data.label_weight(config.class_weights)).to(team.device)
+    row_weight = data.row_weight(config.class_weights)
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
@@ -142,7 +143,7 @@ def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: 
             optimizer,
             schedule,
             label_weight=label_weight,
-            row_weight=data.row_weight(config.class_weights),
+            row_weight=row_weight,
             team=team,
             autocast=_autocast(recipe, team),
         )
