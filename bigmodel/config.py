@@ -1,8 +1,8 @@
 """The recipe: every setting of a model's life as one frozen, checked value."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 
@@ -29,19 +29,46 @@ class SplitConfig(Section):
         return self
 
 
+class WeightedSource(Section):
+    """One of several sources of training rows."""
+
+    path: str = Field(min_length=1, description="A file, glob, folder or URI.")
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="Of its rows in training; with any but 1 they are only trained on, never split "
+        "off for valid or test.",
+    )
+
+
+def _listed(written: Any) -> Any:
+    """One path is a list of one source."""
+    return [{"path": written}] if isinstance(written, str) else written
+
+
 class DataConfig(Section):
     """Where the labelled texts are and how to read them."""
 
-    train: str = Field(
-        min_length=1, description="A CSV or TSV file with a header line: path or URI."
+    train: Annotated[
+        tuple[WeightedSource, ...],
+        BeforeValidator(_listed, json_schema_input_type=str | tuple[WeightedSource, ...]),
+    ] = Field(
+        min_length=1,
+        description="CSV, TSV, JSON lines, Parquet or text, also as `.gz` or `.zst`: a file, glob, "
+        "folder or URI, or a list of `{path, weight}`.",
     )
     valid: str | None = Field(None, description="A given valid split; overrides `split.valid`.")
     test: str | None = Field(None, description="A given test split; overrides `split.test`.")
     text_column: str = Field("text", description="Name of the column with the texts.")
     label_column: str = Field("label", description="Name of the column with the labels.")
-    encoding: str = Field("utf-8", description="Of the files; a byte order mark is dropped.")
+    encoding: str = Field(
+        "auto", description="Of the files; auto: UTF-8, else what the bytes look like, said aloud."
+    )
     max_bad_rows: float = Field(
         0.01, ge=0, le=1, description="Share of unreadable or empty rows above which a job stops."
+    )
+    corrections: str | None = Field(
+        None, description="The CSV of `check` with mended labels; an empty label drops the text."
     )
     conflicts: Literal["drop", "majority", "keep"] = Field(
         "drop", description="What happens to one text under several labels."
@@ -66,6 +93,14 @@ class TextConfig(Section):
         None, description="A jieba dictionary (`word [count [tag]]` a line) of your own words."
     )
     stop_words: str | None = Field(None, description="A file of words to leave out, one a line.")
+    links: Literal["keep", "drop"] = Field("keep", description="Web addresses in the texts.")
+    user_names: Literal["keep", "drop"] = Field("keep", description="`@name` in the texts.")
+    traditional: Literal["keep", "simplify"] = Field(
+        "keep", description="Traditional characters; simplify: by OpenCC."
+    )
+    mask: tuple[Literal["phone", "id_number", "bank_card", "email"], ...] = Field(
+        (), description="Personal data to put a placeholder in place of, here and when serving."
+    )
     max_tokens: int = Field(256, gt=0, description="Longer texts are cut (kind `mlp`).")
     vocabulary_size: int = Field(
         50_000, gt=1, description="The most tokens or n-grams to keep (kinds `mlp` and `bag`)."
