@@ -1,4 +1,4 @@
-"""Labels and rows: what a usable record is."""
+"""Labels and rows: what a usable record is, and why another isn't."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,23 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from bigmodel.errors import DataError
 
-UNREADABLE = "unreadable"
-EMPTY = "empty"
-CONFLICT = "conflict"
+ROWS = pa.schema(
+    [
+        ("row", pa.int64()),  # number of the record in its piece, the first is 1
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("group", pa.string()),  # of data.split.group_column, null where blank
+        ("reason", pa.string()),  # why the record isn't usable, else null
+        ("detail", pa.string()),  # what exactly, else null
+        ("raw", pa.binary()),  # the record as it stood, only with a reason
+    ]
+)
+UNREADABLE, EMPTY, REMOVED = "unreadable", "empty", "removed"
+CONFLICT, BRIDGE = "conflict", "bridge"
 """Why a record is in quarantine, in the order in which it is judged."""
 
 
