@@ -28,6 +28,12 @@ class Folder:
         base, mark, query = self.uri.partition("?")
         return Folder(f"{base}/{name}{mark}{query}")
 
+    @property
+    def parent(self) -> "Folder":
+        """The folder that this one is in."""
+        base, mark, query = self.uri.partition("?")
+        return Folder(f"{base.rpartition('/')[0]}{mark}{query}")
+
     def read(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError where there is none."""
         with _told("read", self.uri):
