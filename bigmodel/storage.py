@@ -72,17 +72,21 @@ class Folder:
 
     def names(self) -> list[str]:
         """All files below the folder, relative to it, sorted; none where there is no folder."""
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each of them."""
         if self.local:
             local = (path for path in self.local.rglob("*") if not path.is_dir())
-            return sorted(path.relative_to(self.local).as_posix() for path in local)
+            return {path.relative_to(self.local).as_posix(): path.stat().st_size for path in local}
         from pyarrow import fs
 
         filesystem, path = _remote(self.uri)
         found = filesystem.get_file_info(
             fs.FileSelector(path, recursive=True, allow_not_found=True)
         )
-        files = (PurePosixPath(info.path) for info in found if info.type == fs.FileType.File)
-        return sorted(str(file.relative_to(path)) for file in files)
+        files = [info for info in found if info.type == fs.FileType.File]
+        return {str(PurePosixPath(info.path).relative_to(path)): info.size for info in files}
 
     def remove(self) -> None:
         """Delete the folder with all that is in it; nothing happens where there is none."""
