@@ -57,7 +57,7 @@ def _word_spans(tokens: Sequence[Sequence[str]], shortest: int, longest: int) ->
     flat = [token for row in tokens for token in row]
     lengths = np.fromiter(map(len, flat), np.int64, len(flat))
     ends = np.cumsum(lengths)
-    words = _mix(_span_hash(_prefix_hashes("".join(flat)), ends - lengths, ends))
+    words = mix64(_span_hash(_prefix_hashes("".join(flat)), ends - lengths, ends))
     row_of = np.repeat(np.arange(len(tokens)), counts)
     left = np.repeat(np.cumsum(counts), counts) - np.arange(len(row_of))
     rows, buckets = [], []
@@ -65,7 +65,7 @@ def _word_spans(tokens: Sequence[Sequence[str]], shortest: int, longest: int) ->
     for size in range(1, longest + 1):
         start = np.flatnonzero(left >= size)
         if size > 1:
-            joined[start] = _mix(joined[start] * np.uint64(_PRIME) + words[start + size - 1])
+            joined[start] = mix64(joined[start] * np.uint64(_PRIME) + words[start + size - 1])
         if size >= shortest:
             rows.append(row_of[start])
             buckets.append(_buckets(joined[start], size))
@@ -99,7 +99,7 @@ def _power_tables(length: int) -> tuple[Hashes, Hashes]:
     return tables[0], tables[1]
 
 
-def _mix(values: Hashes) -> Hashes:
+def mix64(values: Hashes) -> Hashes:
     """The finaliser of splitmix64: every bit of the input moves every bit of the result."""
     mixed = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -107,4 +107,4 @@ def _mix(values: Hashes) -> Hashes:
 
 
 def _buckets(hashes: Hashes, size: int) -> Ints:
-    return (_mix(hashes + np.uint64(size)) >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+    return (mix64(hashes + np.uint64(size)) >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
