@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -110,7 +111,8 @@ def train_tiny(reviews: list[tuple[str, str]]) -> TrainTiny:
         plan = EncoderRecipe.of(recipe)
         encoder = plan.fit(*plan.count(texts), len(texts))
         rows, truth = encoder.encode(texts), labels.ids(named, where="reviews")
-        data = TrainingData(rows, truth, rows, truth, encoder.num_ids, len(labels))
+        one = np.ones(len(truth), np.float32)
+        data = TrainingData(rows, truth, one, rows, truth, encoder.num_ids, len(labels))
         weights = fit_weights(recipe, data, Team(), lambda epoch: None)
         model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
         model.load_state_dict(weights.state)

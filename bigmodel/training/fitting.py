@@ -21,26 +21,27 @@ from bigmodel.training.team import Team
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The encoded training and valid rows with their class ids, and the sizes a model needs."""
+    """The encoded training and valid rows with their class ids, and the sizes a model needs.
+
+    `train_weight`: of each training row, its source's; a row of weight 2 counts as two rows.
+    """
 
     train: Encoded
     train_label: npt.NDArray[np.int64]
+    train_weight: npt.NDArray[np.float32]
     valid: Encoded
     valid_label: npt.NDArray[np.int64]
     num_ids: int
     num_labels: int
 
     def row_weight(self, class_weights: str) -> npt.NDArray[np.float32]:
-        return self.label_weight(class_weights)[self.train_label]
-
-    def label_weight(self, class_weights: str) -> npt.NDArray[np.float32]:
-        """1 for each class, or with "balanced" rows / (classes * rows of the class)."""
+        """A row's own weight; with "balanced" times what gives each class the same sum."""
         if class_weights == "none":
-            return np.ones(self.num_labels, np.float32)
-        counts = np.bincount(self.train_label, minlength=self.num_labels)
-        return (len(self.train_label) / (self.num_labels * np.maximum(counts, 1))).astype(
-            np.float32
-        )
+            return self.train_weight
+        sums = np.bincount(self.train_label, self.train_weight, minlength=self.num_labels)
+        factor = sums.sum() / (self.num_labels * np.where(sums > 0, sums, 1))
+        label_weight: npt.NDArray[np.float32] = factor.astype(np.float32)
+        return self.train_weight * label_weight[self.train_label]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,6 @@ def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: 
     optimizer = make_optimizer(model, config)
     num_steps = config.epochs * -(-len(data.train) // config.rows_per_step)
     schedule = make_schedule(optimizer, num_steps)
-    label_weight = torch.from_numpy(data.label_weight(config.class_weights)).to(team.device)
     row_weight = data.row_weight(config.class_weights)
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
@@ -142,7 +142,6 @@ def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: 
             ),
             optimizer,
             schedule,
-            label_weight=label_weight,
             row_weight=row_weight,
             team=team,
             autocast=_autocast(recipe, team),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from bigmodel.config import TrainConfig
@@ -77,15 +77,14 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     *,
-    label_weight: Tensor,
     row_weight: npt.NDArray[np.float32],
     team: Team,
     autocast: bool = False,
 ) -> float:
     """One pass; returns the weighted mean loss per row over the whole team's rows.
 
-    `label_weight` [L] weighs each class in the loss, `row_weight` [rows] is the same by row. Each
-    step's gradient is the sum over its rows over their total weight, for any number of members.
+    `row_weight` [rows] weighs each row in the loss. Each step's gradient is the weighted sum over
+    its rows over their total weight, for any number of members.
     """
     model.train()
     loss_sum = torch.zeros((), device=team.device)
@@ -94,12 +93,13 @@ def train_epoch(
         assert batch.labels is not None
         with torch.autocast(team.device.type, torch.bfloat16, enabled=autocast):
             scores = model(batch)
-        loss = functional.cross_entropy(
-            scores.float(), batch.labels, weight=label_weight, reduction="sum"
-        )
+        weight = row_weight[rows]
+        own = torch.from_numpy(weight[team.share(len(rows))]).to(team.device)
+        losses = functional.cross_entropy(scores.float(), batch.labels, reduction="none")
+        loss = (own * losses).sum()
         optimizer.zero_grad(set_to_none=True)
         # the team averages gradients; the factor turns the mean over members into a sum
-        (loss * team.size / float(row_weight[rows].sum())).backward()  # type: ignore[no-untyped-call]
+        (loss * team.size / float(weight.sum())).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         loss_sum += loss.detach()

@@ -39,7 +39,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Step:
-    """After an outer step: weights r * u [D, K], row 0 the bias, and the mean loss a row."""
+    """After an outer step: weights r * u [D, K], row 0 the bias, and the loss by weight of row."""
 
     number: int
     weights: Tensor
@@ -60,7 +60,7 @@ def minimise(
     ratio = _nb_ratio(blocks, team) if nb else torch.ones(1)
     u = torch.zeros(blocks[0].x.shape[1], blocks[0].y.shape[1])
     margins = [torch.zeros_like(block.y) for block in blocks]
-    num_rows = float(team.tree_total([torch.tensor(float(len(block.y))) for block in blocks]))
+    total_weight = float(team.tree_total([block.weight.sum() for block in blocks]))
     first: Tensor | None = None
     for number in range(1, max_steps + 1):
         slack = [(1 - b.y * z).clamp(min=0) for b, z in zip(blocks, margins, strict=True)]
@@ -76,7 +76,7 @@ def minimise(
         size, loss = _line_search(blocks, team, u, direction, gradient, margins, ahead, c)
         u = u + size * direction
         margins = [z + size * a for z, a in zip(margins, ahead, strict=True)]
-        on_step(Step(number, ratio * u, float(loss.sum()) / num_rows))
+        on_step(Step(number, ratio * u, float(loss.sum()) / total_weight))
         if not bool((size > 0).any()):  # no class can go on in float32
             break
     return ratio * u
@@ -147,7 +147,10 @@ def _back(blocks: list[Block], rows: list[Tensor], team: Team) -> Tensor:
 
 
 def _nb_ratio(blocks: list[Block], team: Team) -> Tensor:
-    """[D, K]: ln of a feature's smoothed share in a class over its share in the others."""
+    """[D, K]: ln of a feature's smoothed share in a class over its share in the others.
+
+    Every text counts once whatever its weight, as in the document frequencies.
+    """
     present = [_binary(b.xt) for b in blocks]
     inside = team.tree_total([p @ (b.y > 0).float() for p, b in zip(present, blocks, strict=True)])
     total = team.tree_total([p @ torch.ones(p.shape[1], 1) for p in present])

@@ -65,11 +65,12 @@ def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str, grows: bool = Fa
 
 def training_data(prepared: PreparedData) -> TrainingData:
     """The encoded training and valid rows of a prepared folder, in memory."""
-    train, train_label = prepared.encoded("train")
-    valid, valid_label = prepared.encoded("valid")
+    train, train_label, train_weight = prepared.encoded("train")
+    valid, valid_label, _ = prepared.encoded("valid")
     return TrainingData(
         train,
         train_label,
+        train_weight,
         valid,
         valid_label,
         num_ids=prepared.encoder().num_ids,

@@ -38,7 +38,7 @@ def test_the_ids_that_training_read_are_those_that_the_predictor_makes(kind, pre
 def test_scores_from_the_written_ids_are_those_of_the_predictor_and_of_http(prepared, served):
     done, url = served
     texts, _ = prepared("linear").rows("valid")
-    encoded, _ = prepared("linear").encoded("valid")
+    encoded, _, _ = prepared("linear").encoded("valid")
     scores = np.zeros((len(texts), 2), np.float32)
     for rows in by_length(encoded, 64):
         scores[rows] = done.artifact.model(pad(encoded, rows)).detach().numpy()

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from bigmodel.config import TrainConfig
 from bigmodel.data.batches import pad
 from bigmodel.metrics import log_loss
 from bigmodel.models import build_model
-from bigmodel.recipe import make_recipe
+from bigmodel.recipe import make_recipe, with_values
 from bigmodel.text.features import Encoded
 from bigmodel.training.fitting import TrainingData, Weights, fit_weights
 from bigmodel.training.loop import make_optimizer, make_schedule, steps, train_epoch, validate
@@ -244,7 +246,28 @@ def test_the_rate_rises_then_falls_to_nothing():
 
 def training_data(num_labels: int = 3) -> TrainingData:
     train, valid = rows(90, num_labels), rows(30, num_labels, seed=1)
-    return TrainingData(*train, *valid, num_ids=NUM_IDS, num_labels=num_labels)
+    one = np.ones(90, np.float32)
+    return TrainingData(*train, one, *valid, num_ids=NUM_IDS, num_labels=num_labels)
+
+
+def weighted_and_repeated(
+    data: TrainingData, times: np.ndarray
+) -> tuple[TrainingData, TrainingData]:
+    """Each training row `times` times, once by its weight and once by standing there so often."""
+    chosen = np.repeat(np.arange(len(times)), times)
+    lengths = np.diff(data.train.offsets)[chosen]
+    spans = [slice(*data.train.offsets[row : row + 2]) for row in chosen]
+    repeated = Encoded(
+        np.concatenate([data.train.ids[span] for span in spans]),
+        np.concatenate([data.train.values[span] for span in spans]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.zeros(len(chosen), np.bool_),
+    )
+    one = np.ones(len(chosen), np.float32)
+    return (
+        replace(data, train_weight=times.astype(np.float32)),
+        replace(data, train=repeated, train_label=data.train_label[chosen], train_weight=one),
+    )
 
 
 def recipe_of(kind: str, **train: Any):
@@ -252,27 +275,55 @@ def recipe_of(kind: str, **train: Any):
     return make_recipe(tree, "recipe")
 
 
-def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
-    data, recipe = training_data(), recipe_of("bag", learning_rate=1e-12)
+TIMES = 1 + np.arange(90) % 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("times", [np.ones(90, np.int64), TIMES])
+def test_the_loss_of_an_epoch_is_the_weighted_mean_over_its_rows(times, size):
+    data = training_data()
+    recipe = with_values(recipe_of("bag", learning_rate=1e-12), {"model.bag.dropout": 0.0})
     model = build_model(recipe.model, num_ids=NUM_IDS, num_labels=3)
     with torch.no_grad():
-        whole = model.eval()(pad(data.train, np.arange(90)))
-    expected = log_loss(whole.numpy(), data.train_label)
-    optimizer = make_optimizer(model, recipe.train)
-    batches = steps(data.train, data.train_label, rows_per_step=8, team=Team(), seed=0, epoch=1)
-    loss = train_epoch(
-        model, batches, optimizer, make_schedule(optimizer, 12),
-        label_weight=torch.ones(3), row_weight=np.ones(90, np.float32), team=Team(),
-    )  # fmt: skip
-    assert loss == pytest.approx(expected, rel=1e-5)
+        whole = model(pad(data.train, np.arange(90))).numpy()
+    expected = log_loss(whole.repeat(times, axis=0), data.train_label.repeat(times))
+
+    def work(team: Team) -> float:
+        own = deepcopy(model)
+        optimizer = make_optimizer(own, recipe.train)
+        batches = steps(data.train, data.train_label, rows_per_step=8, team=team, seed=0, epoch=1)
+        row_weight, schedule = times.astype(np.float32), make_schedule(optimizer, 12)
+        return train_epoch(own, batches, optimizer, schedule, row_weight=row_weight, team=team)
+
+    assert as_team(size, work) == pytest.approx([expected] * size, rel=1e-5)
 
 
-def test_balanced_weights_give_each_class_the_same_sum():
-    data = training_data()
-    assert data.row_weight("none").tolist() == [1.0] * 90
+@pytest.mark.parametrize("own", [np.ones(90), 0.1 + np.arange(90) % 4])
+def test_balanced_weights_give_each_class_the_same_sum(own):
+    data = replace(training_data(), train_weight=own.astype(np.float32))
+    assert np.allclose(data.row_weight("none"), own)
     weight = data.row_weight("balanced")
     sums = [weight[data.train_label == label].sum() for label in range(3)]
-    assert np.allclose(sums, 30)
+    assert np.allclose(sums, own.sum() / 3)
+    same = data.train_label == 0
+    assert np.allclose(weight[same] / own[same], weight[same][0] / own[same][0])
+
+
+@pytest.mark.parametrize("kind", ["linear", "bag"])
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_a_row_of_weight_two_is_worth_the_row_twice(kind, class_weights):
+    train = {"epochs": 5, "rows_per_step": 1000, "class_weights": class_weights}
+    recipe = with_values(
+        recipe_of(kind, **train), {"model.linear.tolerance": 1e-6, "model.bag.dropout": 0.0}
+    )
+    weighted, repeated = (
+        fit_weights(recipe, data, Team(), lambda epoch: None)
+        for data in weighted_and_repeated(training_data(), TIMES)
+    )
+    losses = [[epoch.loss for epoch in weights.history] for weights in (weighted, repeated)]
+    assert np.allclose(*losses, rtol=1e-4) and len(losses[0]) >= 4
+    for name, value in weighted.state.items():
+        assert torch.allclose(value.float(), repeated.state[name].float(), atol=2e-3), name
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
