@@ -1,10 +1,11 @@
 """Folders under a storage root, local or `s3://` / `gs://`, through pyarrow.fs."""
 
+import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -102,25 +103,59 @@ class Folder:
     def fresh(self) -> Iterator["Folder"]:
         """A folder to fill; it takes this one's name when the block ends well, else it is removed.
 
-        On an object store, which has no renaming, the block fills the folder itself: whoever reads
-        one there trusts it only when its manifest, the last file written, is there.
+        What a killed process left beside it is removed as well. On an object store, which has no
+        renaming, the block fills the folder itself, once it is empty: whoever reads one there
+        trusts it only when its manifest, the last file written, is there.
         """
         if not self.local:
+            self.remove()
             yield self
             return
+        with _told("write", self.uri):
+            self.local.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(self.local.parent)
         aside = self.local.with_name(f".{self.local.name}.{uuid.uuid4().hex[:8]}")
+        with _marked(aside):
+            try:
+                with _told("write", self.uri):
+                    aside.mkdir()
+                yield Folder(str(aside))
+                with _told("write", self.uri):
+                    old = aside.with_name(f"{aside.name}.old")
+                    if self.local.exists():  # renamed, not removed: somebody may be reading it
+                        self.local.rename(old)
+                    aside.rename(self.local)
+                    shutil.rmtree(old, ignore_errors=True)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _marked(aside: Path) -> Iterator[None]:
+    """A lock beside a folder under work; the system lets go of it when the process ends."""
+    mark = aside.with_name(f"{aside.name}.lock")
+    with _told("write", str(aside)):
+        file = mark.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            with _told("write", self.uri):
-                aside.mkdir(parents=True)
-            yield Folder(str(aside))
-            with _told("write", self.uri):
-                old = aside.with_name(f"{aside.name}.old")
-                if self.local.exists():  # renamed, not removed: somebody may be reading it
-                    self.local.rename(old)
-                aside.rename(self.local)
-                shutil.rmtree(old, ignore_errors=True)
+            yield
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            mark.unlink(missing_ok=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove folders under work whose process is gone."""
+    for mark in parent.glob(".*.lock"):
+        with suppress(FileNotFoundError), mark.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            aside = mark.with_suffix("")
+            for left in (aside, aside.with_name(f"{aside.name}.old")):
+                shutil.rmtree(left, ignore_errors=True)
+            mark.unlink(missing_ok=True)
 
 
 def folder(uri: str | Path) -> Folder:

@@ -1,5 +1,9 @@
 """Folders of files: written whole, read back, and gone when what fills them fails."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from bigmodel.errors import RecipeError
@@ -70,6 +74,27 @@ def test_an_error_inside_leaves_what_was_there(tmp_path, before):
         raise KeyboardInterrupt
     assert {name: here.read(name) for name in here.names()} == before
     assert [path.name for path in tmp_path.iterdir()] == (["模型"] if before else [])
+
+
+KILLED = """
+import os, signal, sys
+from bigmodel.storage import folder
+with folder(sys.argv[1]).fresh() as target:
+    target.write("half.bin", b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_gone_with_the_next_and_a_living_ones_folder_stays(tmp_path):
+    here = folder(tmp_path / "模型")
+    killed = subprocess.run([sys.executable, "-c", KILLED, here.uri], check=False)
+    assert killed.returncode == -signal.SIGKILL and not here.names()
+    assert len(list(tmp_path.iterdir())) == 2  # the folder aside and its lock
+    with folder(tmp_path / "另一个").fresh() as living, here.fresh() as target:
+        target.write("a.bin", b"whole")
+        living.write("b.bin", b"whole too")
+    assert here.names() == ["a.bin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["另一个", "模型"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
