@@ -72,6 +72,16 @@ def _word_spans(tokens: Sequence[Sequence[str]], shortest: int, longest: int) ->
     return np.concatenate(rows), np.concatenate(buckets)
 
 
+def window_hashes(text: str, size: int) -> Hashes:
+    """Of every `size` characters in a row, [len(text) - size + 1]; a shorter text has none.
+
+    Equal characters have equal hashes in any text, place and process.
+    """
+    prefix = _prefix_hashes(text)
+    spans = prefix[size:] - prefix[:-size]
+    return mix64(spans * _powers(len(prefix))[1][: len(spans)])
+
+
 def _prefix_hashes(text: str) -> Hashes:
     """S(0..n) of the module's docstring."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
