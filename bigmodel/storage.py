@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from bigmodel.errors import RecipeError
+from bigmodel.errors import BigModelError, RecipeError
+from bigmodel.remote import fault, remote
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Folder:
         with _told("read", self.uri):
             if self.local:
                 return (self.local / name).read_bytes()
-            filesystem, path = _remote(self.uri)
+            filesystem, path = remote(self.uri)
             with filesystem.open_input_stream(f"{path}/{name}") as stream:
                 return bytes(stream.read())
 
@@ -48,7 +48,7 @@ class Folder:
         """Write a file whole: on a local disk aside and renamed, so that no reader sees a part."""
         if not self.local:
             with _told("write", self.uri):
-                filesystem, path = _remote(self.uri)
+                filesystem, path = remote(self.uri)
                 with filesystem.open_output_stream(f"{path}/{name}") as stream:
                     stream.write(data)
             return
@@ -68,7 +68,7 @@ class Folder:
         from pyarrow import fs
 
         with _told("look", self.uri):
-            filesystem, path = _remote(self.uri)
+            filesystem, path = remote(self.uri)
             return bool(filesystem.get_file_info(f"{path}/{name}").type == fs.FileType.File)
 
     def names(self) -> list[str]:
@@ -79,13 +79,13 @@ class Folder:
         """The bytes of each of them."""
         if self.local:
             local = (path for path in self.local.rglob("*") if not path.is_dir())
-            return {path.relative_to(self.local).as_posix(): path.stat().st_size for path in local}
+            return {path.relative_to(self.local).as_posix(): path.lstat().st_size for path in local}
         from pyarrow import fs
 
-        filesystem, path = _remote(self.uri)
-        found = filesystem.get_file_info(
-            fs.FileSelector(path, recursive=True, allow_not_found=True)
-        )
+        with _told("look", self.uri):
+            filesystem, path = remote(self.uri)
+            everything = fs.FileSelector(path, recursive=True, allow_not_found=True)
+            found = filesystem.get_file_info(everything)
         files = [info for info in found if info.type == fs.FileType.File]
         return {str(PurePosixPath(info.path).relative_to(path)): info.size for info in files}
 
@@ -95,7 +95,7 @@ class Folder:
             shutil.rmtree(self.local, ignore_errors=True)
             return
         with _told("delete", self.uri):
-            filesystem, path = _remote(self.uri)
+            filesystem, path = remote(self.uri)
             if self.names():
                 filesystem.delete_dir(path)
 
@@ -164,7 +164,8 @@ def folder(uri: str | Path) -> Folder:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if "://" in text:
-        return Folder(text.rstrip("/"))
+        base, mark, query = text.partition("?")
+        return Folder(f"{base.rstrip('/')}{mark}{query}")
     return Folder(os.path.abspath(os.path.expanduser(text)))
 
 
@@ -175,18 +176,14 @@ def _told(what: str, uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except OSError as error:
-        raise RecipeError(
-            f"{uri}: can't {what} there ({error.strerror or error}); "
-            "make room or give access there, or name another place"
-        ) from error
-
-
-def _remote(uri: str) -> tuple[Any, str]:
-    from pyarrow import fs
-
-    try:
-        filesystem, path = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{uri}: can't open this storage ({error})") from None
-    return filesystem, path
+        raise _sentence(what, uri, error) from error
+
+
+def _sentence(what: str, uri: str, error: OSError | ValueError) -> BigModelError:
+    if known := fault(error):
+        return known.error(f"{uri}: can't {what} there ({known.said}); {known.remedy}")
+    said = getattr(error, "strerror", None) or error
+    return RecipeError(
+        f"{uri}: can't {what} there ({said}); make room or give access there, or name another place"
+    )

@@ -10,7 +10,7 @@ ORDER = [
     ("errors", "progress", "__init__"),
     ("config",),
     ("recipe",),
-    ("storage",),
+    ("remote", "storage"),
     ("text",),
     ("data.schema", "data.batches", "data.__init__"),
     ("models",),
@@ -28,8 +28,8 @@ ORDER = [
 """Of docs/architecture.md: each module imports from its own place and those before it."""
 
 WITHOUT_RAY = (
-    "errors", "config", "recipe", "storage", "progress", "text", "models", "metrics", "golden",
-    "artifact", "predictor", "data.schema", "data.batches", "data.read", "data.quality",
+    "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
+    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.read", "data.quality",
     "data.split", "data.prepared", "training.loop", "training.newton", "training.fitting",
     "training.team", "evaluation", "records", "tracking", "registry",
 )  # fmt: skip

@@ -35,6 +35,7 @@ def test_what_is_not_there(tmp_path):
         ("/tmp/b/../a", "/tmp/a"),
         ("file:///tmp/a", "/tmp/a"),
         ("s3://bucket/models/", "s3://bucket/models"),
+        ("s3://bucket/模型 1/?region=eu", "s3://bucket/模型 1?region=eu"),
     ],
 )
 def test_a_folder_has_one_way_to_be_written(written, uri):
@@ -50,8 +51,26 @@ def test_a_relative_folder_starts_here_and_a_tilde_at_home(tmp_path, monkeypatch
 
 def test_a_remote_folder_is_not_on_this_machine():
     assert folder("s3://bucket/models").local is None
-    with pytest.raises(RecipeError, match="ftp9://x/y: can't open this storage"):
-        folder("ftp9://x/y").read("a")
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("ftp9://x/y", "expected a folder, s3://bucket/… or gs://bucket/…"),
+        ("s3:///y", "expected a folder, s3://bucket/… or gs://bucket/…"),
+        ("s3://x/y?endpoint=1.2.3.4", "unknown option endpoint; known: endpoint_override, region"),
+    ],
+)
+def test_a_uri_of_another_kind_is_refused(uri, sentence):
+    with pytest.raises(RecipeError) as caught:
+        folder(uri).read("a")
+    assert str(caught.value).startswith(f"{uri}: can't read there ({sentence}")
+
+
+def test_a_child_and_a_parent_keep_the_options_of_a_uri():
+    here = folder("s3://bucket/a?region=eu")
+    assert here.child("b/c").uri == "s3://bucket/a/b/c?region=eu"
+    assert here.child("b").parent == here
 
 
 def test_a_fresh_folder_appears_whole_in_the_place_of_the_old_one(tmp_path):
