@@ -14,8 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from bigmodel import progress
 from bigmodel.config import Dimension, Recipe, TuneConfig
-from bigmodel.data.prepare import prepare, prepared_folder
-from bigmodel.data.read import sources_of
+from bigmodel.data.prepare import prepare, prepared_key
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import with_values
 from bigmodel.training.fitting import Epoch, fit_weights
@@ -123,10 +122,10 @@ def _data_of(recipes: list[Recipe]) -> list[Any]:
     put: dict[str, Any] = {}
     references = []
     for recipe in recipes:
-        place = prepared_folder(recipe, sources_of(recipe.data)).uri
-        if place not in put:
-            put[place] = ray.put(training_data(prepare(recipe)))
-        references.append(put[place])
+        key = prepared_key(recipe)
+        if key not in put:
+            put[key] = ray.put(training_data(prepare(recipe)))
+        references.append(put[key])
     return references
 
 

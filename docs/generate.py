@@ -94,7 +94,7 @@ def sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Any
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
     for option in (field.annotation, *get_args(field.annotation)):
         if isinstance(option, type) and issubclass(option, BaseModel):
-            return option if get_origin(field.annotation) is not dict else None
+            return option if get_origin(field.annotation) not in (dict, tuple) else None
     return None
 
 
@@ -130,7 +130,9 @@ def kind(field: FieldInfo) -> str:
         for name, sign in SIGNS.items()
         if (bound := getattr(constraint, name, None)) is not None
     ]
-    return " ".join([words(field.annotation), ", ".join(signs)]).strip()
+    given = (getattr(one, "json_schema_input_type", None) for one in field.metadata)
+    annotation = next((one for one in given if one), field.annotation)
+    return " ".join([words(annotation), ", ".join(signs)]).strip()
 
 
 def words(annotation: Any) -> str:
@@ -143,6 +145,8 @@ def words(annotation: Any) -> str:
         return f"[{', '.join('…' if part is ... else words(part) for part in inner)}]"
     if get_origin(annotation) is dict:
         return "table of dimensions"
+    if issubclass(annotation, BaseModel):
+        return f"`{{{', '.join(annotation.model_fields)}}}`"
     return NAMES[annotation]
 
 

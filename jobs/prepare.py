@@ -13,21 +13,34 @@ if TYPE_CHECKING:
 
 
 def show(result: dict[str, Any]) -> "Table":
-    quarantined = sum(result["quarantined"].values())
-    return table(
-        {
-            "rows read": f"{result['rows_read']:,}",
-            "rows kept": f"{result['rows_kept']:,}",
-            "duplicates": f"{result['duplicates']:,}",
-            "quarantined": f"{quarantined:,}",
-            **{
-                split: ", ".join(f"{label} {count:,}" for label, count in labels.items())
-                for split, labels in result["splits"].items()
-            },
-            "data id": result["data_id"],
-        },
-        title="Nothing changed; prepared before" if result["reused"] else "Prepared",
-    )
+    title = "Nothing changed; prepared before" if result["reused"] else "Prepared"
+    return table(rows_of(result), title=title)
+
+
+def rows_of(result: dict[str, Any]) -> dict[str, object]:
+    """What people see of prepared rows: where every record went, and what stands out."""
+    rows: dict[str, object] = {"rows read": f"{result['rows_read']:,}"}
+    rows |= {
+        f"  as {file['encoding']}": file["path"]
+        for file in result["files"]
+        if file["encoding"] not in ("utf-8", "")
+    }
+    rows |= {"rows kept": f"{result['rows_kept']:,}", "duplicates": f"{result['duplicates']:,}"}
+    aside = {reason: count for reason, count in result["quarantined"].items() if count}
+    rows["quarantined"] = ", ".join(f"{count:,} {reason}" for reason, count in aside.items()) or 0
+    if near := result["near_duplicates"]["groups"]:
+        rows["near-duplicates"] = f"{near:,} groups, each in one split"
+    for split, leak in result["leaks"].items():
+        if leak["exact"] or leak["near"]:
+            rows[f"{split} rows also in train"] = f"{leak['exact']:,}, and {leak['near']:,} nearly"
+    for split, labels in result["splits"].items():
+        rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+    shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]
+    rows["shares of labels"] = f"within {max(shares):.1%} of all rows' in each split"
+    if aside:
+        rows["quarantine"] = result["quarantine"]
+    rows["data id"] = result["data_id"]
+    return rows
 
 
 @job(show=show)
@@ -44,12 +57,17 @@ def prepare(recipe: "Recipe") -> dict[str, Any]:
     if prepared is None:
         with ray_session():
             prepared = stage.prepare(recipe)
-    return {**prepared.summary, "reused": prepared.reused}
+    return {
+        **prepared.summary,
+        "reused": prepared.reused,
+        "why": list(prepared.why),
+        "quarantine": prepared.quarantine_uri,
+    }
 
 
 def check_files(recipe: "Recipe") -> None:
     """DataError where a file is missing, empty, or lacks a column; starts no Ray."""
-    from bigmodel.data.read import sources_of
+    from bigmodel.data.sources import sources_of
 
     sources_of(recipe.data)
 

@@ -109,7 +109,7 @@ def train_tiny(reviews: list[tuple[str, str]]) -> TrainTiny:
         texts, named = map(list, zip(*reviews, strict=True))
         labels = LabelSet.of(named)
         plan = EncoderRecipe.of(recipe)
-        encoder = plan.fit(*plan.count(texts), len(texts))
+        encoder = plan.fit_on(texts)
         rows, truth = encoder.encode(texts), labels.ids(named, where="reviews")
         one = np.ones(len(truth), np.float32)
         data = TrainingData(rows, truth, one, rows, truth, encoder.num_ids, len(labels))

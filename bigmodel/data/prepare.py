@@ -1,190 +1,236 @@
-"""The Ray Data pipeline: files to checked, split and encoded rows, written once, by content."""
+"""prepare: files to checked, split and encoded rows, each stage written once, by its content."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from functools import partial
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-import ray
-from ray.data import Dataset, ExecutionOptions
 
 from bigmodel import progress
-from bigmodel.config import Recipe
-from bigmodel.data.prepared import SUMMARY, PreparedData, load_prepared, seal, table_of
-from bigmodel.data.quality import Judgement, judge
-from bigmodel.data.read import Source, opened, read_rows, sources_of
-from bigmodel.data.schema import CONFLICT, LabelSet
-from bigmodel.data.split import DUPLICATE, SPLITS, key64
+from bigmodel.config import DataConfig, Recipe, WeightedSource
+from bigmodel.data.files import Place
+from bigmodel.data.history import History, Inputs, digest
+from bigmodel.data.prepared import (
+    SUMMARY,
+    PreparedData,
+    SealedFolder,
+    find_sealed,
+    seal,
+    write_file,
+)
+from bigmodel.data.read import read_rows
+from bigmodel.data.schema import LabelSet
+from bigmodel.data.sources import Source, file_digest, open_source, sources_of
+from bigmodel.data.split import SPLITS, key64
 from bigmodel.storage import Folder, folder
-from bigmodel.text.encoder import EncoderRecipe, TextEncoder
-from bigmodel.text.normalize import normalize
+from bigmodel.text.encoder import EncoderRecipe
 
-BLOCK_BYTES = 1 << 20  # small, so that one file fills all CPUs
+PIECE_BYTES = 8 << 20  # of a file, the work of one task;
+FEWEST_BYTES = 1 << 20  # but no more than a sixteenth of small data, and no less than this
 
 
 def find_prepared(recipe: Recipe) -> PreparedData | None:
     """What an earlier `prepare` wrote for these files and settings, or None; needs no Ray."""
-    return load_prepared(prepared_folder(recipe, sources_of(recipe.data)))
+    return _Plan.of(recipe).find()
+
+
+def prepared_key(recipe: Recipe) -> str:
+    """Equal for recipes that are trained on the same encoded rows."""
+    plan = _Plan.of(recipe)
+    return digest([plan.inputs, plan.text])
 
 
 def prepare(recipe: Recipe) -> PreparedData:
     """Read, check, split, fit the encoder on the training rows, encode; reuses what is there.
 
-    The same bytes come out for any number of CPUs.
+    The same bytes come out for any number of CPUs. A stage whose inputs haven't changed isn't run
+    again: other words for the user dictionary read no file.
     """
-    sources = sources_of(recipe.data)
-    place = prepared_folder(recipe, sources)
+    plan = _Plan.of(recipe)
     with progress.stage("prepare") as stage:
-        if found := load_prepared(place):
+        if found := plan.find():
+            plan.remember(found.origin, found.encodings)
             stage.update(note="nothing changed, what was prepared before is used")
             return found
-        rows = read(sources, recipe)
-        columns = ["source", "row", "key", "label", "group", "reason"]
-        records = pa.concat_tables(
-            rows.select_columns(columns).iter_batches(batch_size=None, batch_format="pyarrow")
-        )
-        judgement = judge(records, sources, recipe)
-        num_rows = len(records)
-        stage.update(note=f"{num_rows:,} rows read, fit the encoder")
-        judged = rows.map_batches(
-            partial(_add_outcome, judgement=judgement), batch_size=None, batch_format="pyarrow"
-        )
-        encoder = fit_encoder(judged, recipe, num_texts=judgement.num_rows("train"))
-        stage.update(note=f"{num_rows:,} rows read, encode")
-        with place.fresh() as target:
-            data_id = _write_rows(target, judged)
-            _write_encoded(target, judged, encoder, judgement.labels)
-            for name, data in encoder.files().items():
-                target.write(f"encoder/{name}", data)
-            summary = judgement.summary() | {"data_id": data_id, "encoder": sorted(encoder.files())}
-            target.write(SUMMARY, json.dumps(summary, ensure_ascii=False, indent=1).encode())
-            seal(target)
+        why = plan.why()
+        stage.update(note="; ".join(why))
+        origin = find_sealed(plan.rows_place)
+        if origin is None:
+            origin = _write_rows(plan, stage)
+        encodings = find_sealed(plan.encoded_place(origin)) or _write_encoded(plan, origin, stage)
+        plan.remember(origin, encodings)
+        num_rows = origin.summary()["rows_read"]
         stage.update(done=num_rows, total=num_rows, note="")
-    return PreparedData(place, summary, reused=False)
+    return PreparedData(origin, encodings, reused=False, why=tuple(why))
 
 
-def prepared_folder(recipe: Recipe, sources: Sequence[Source]) -> Folder:
-    """Named by the files' bytes, the settings that matter here, and the code of text and data."""
-    settings = {
-        "data": recipe.data.model_dump(mode="json", exclude=set(SPLITS)),
-        "encoder": EncoderRecipe.of(recipe).fingerprint(),
-        "seed": recipe.seed,
-        "files": [(source.split, _file_digest(source.path)) for source in sources],
-        "code": _code_digest(),
-    }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return folder(recipe.storage).child(f"prepared/{digest[:20]}")
+@dataclass(frozen=True)
+class _Plan:
+    """The stages of one recipe: what each depends on, and where it is written."""
 
+    recipe: Recipe
+    sources: tuple[Source, ...]
+    encoder: EncoderRecipe
+    history: History
 
-def read(sources: Sequence[Source], recipe: Recipe) -> Dataset:
-    """All records of all sources, in order: `ROWS` plus `key`, a hash of the normalised text."""
-    context = ray.data.DataContext.get_current()
-    context.execution_options = ExecutionOptions(preserve_order=True)
-    context.target_max_block_size = BLOCK_BYTES
-    numbered = [{"number": number} for number in range(len(sources))]
-    return (
-        ray.data.from_items(numbered, override_num_blocks=len(numbered))
-        .map_batches(
-            partial(_read_batch, sources=sources, encoding=recipe.data.encoding), batch_size=1
+    @classmethod
+    def of(cls, recipe: Recipe) -> "_Plan":
+        place = folder(recipe.storage).child("prepared")
+        return cls(
+            recipe,
+            tuple(sources_of(recipe.data)),
+            EncoderRecipe.of(recipe),
+            History.of(place, recipe.name),
         )
-        .map_batches(_add_key, batch_size=None, batch_format="pyarrow")
-        .materialize()
-    )
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the rows depend on."""
+        data = self.recipe.data
+        corrections = open_corrections(data.corrections)
+        settings = data.model_dump(mode="json", exclude={*SPLITS, "corrections", "split"})
+        given = sorted({source.split for source in self.sources} - {"train"})
+        return {
+            "files": [
+                [name, source.split, source.weight, file_digest(source)]
+                for name, source in zip(short_names(self.sources), self.sources, strict=True)
+            ],
+            "data settings": settings,
+            "split": [data.split.model_dump(mode="json"), given, self.recipe.seed],
+            "corrections": file_digest(corrections) if corrections else None,
+            "normalising": self.text["normalising"],
+            "bigmodel's own code": _code_digest(),
+        }
+
+    @cached_property
+    def text(self) -> Inputs:
+        """What the encoded rows depend on besides the rows."""
+        return self.encoder.inputs() | {"bigmodel's own code": _code_digest()}
+
+    @cached_property
+    def rows_place(self) -> Folder:
+        return self.history.place.child(f"rows/{self.history.rows_key(self.inputs)}")
+
+    def encoded_place(self, origin: SealedFolder) -> Folder:
+        about = origin.summary()
+        key = digest([about["data_id"], about["split_id"], self.text])
+        return self.history.place.child(f"encoded/{key}")
+
+    def find(self) -> PreparedData | None:
+        origin = find_sealed(self.rows_place)
+        encodings = find_sealed(self.encoded_place(origin)) if origin else None
+        if not (origin and encodings):
+            return None
+        return PreparedData(origin, encodings)
+
+    def why(self) -> list[str]:
+        """What is done anew, and for which reason, a sentence each; nothing the first time."""
+        rows = self.history.why_rows(self.inputs)
+        text = self.history.why_text(self.text, self.encoder.segmenter.user_dictionary)
+        return list(dict.fromkeys(rows + text))
+
+    def remember(self, origin: SealedFolder, encodings: SealedFolder) -> None:
+        self.history.remember(
+            self.inputs, self.text, rows=_name(origin.place), encoded=_name(encodings.place)
+        )
 
 
-def _read_batch(
-    batch: dict[str, npt.NDArray[Any]], *, sources: Sequence[Source], encoding: str
-) -> Iterator[pa.Table]:
-    (number,) = batch["number"]
-    yield from read_rows(sources[number], int(number), encoding)
+def open_corrections(path: str | None) -> Source | None:
+    """The file of mended labels that `check` wrote, with its columns `text` and `label`."""
+    if path is None:
+        return None
+    return open_source(path, "train", DataConfig(train=(WeightedSource(path=path),)))
 
 
-def _add_key(table: pa.Table) -> pa.Table:
-    keys = [0 if text is None else key64(normalize(text)) for text in table["text"].to_pylist()]
-    return table.append_column("key", pa.array(keys, pa.int64()))
+def short_names(sources: Sequence[Source]) -> list[str]:
+    """The files' names below the folder that they share; a URI as it stands.
+
+    What is prepared names them so, and is the same wherever the folder lies.
+    """
+    local = [os.path.dirname(source.path) for source in sources if "://" not in source.path]
+    root = os.path.commonpath(local) if local else ""
+    return [
+        source.path if "://" in source.path else os.path.relpath(source.path, root)
+        for source in sources
+    ]
 
 
-def fit_encoder(judged: Dataset, recipe: Recipe, *, num_texts: int) -> TextEncoder:
-    """Counts over the training rows only, added up over the blocks, make the encoder."""
-    plan = EncoderRecipe.of(recipe)
-    counted = judged.map_batches(
-        partial(_count, plan=plan), batch_size=None, batch_format="pyarrow"
-    )
-    tables = list(counted.iter_batches(batch_size=None, batch_format="pyarrow"))
-    sums = pa.concat_tables(tables).group_by("key").aggregate([("count", "sum")])
-    keys = sums["key"].to_pylist() if plan.spans is None else sums["key"].to_numpy()
-    return plan.fit(keys, sums["count_sum"].to_numpy(), num_texts)
+def _write_rows(plan: _Plan, stage: progress.Stage) -> SealedFolder:
+    from bigmodel.data.rows import write_rows  # starts Ray's machinery, which `find` does without
+
+    with plan.rows_place.fresh() as target:
+        entries, summary = write_rows(
+            plan.sources,
+            plan.recipe,
+            target,
+            names=short_names(plan.sources),
+            corrections=_read_corrections(plan),
+            earlier=plan.history.earlier(plan.inputs),
+            size=_piece_bytes(plan.sources),
+            on_rows=lambda done: stage.update(done=done, note="read"),
+        )
+        entries.append(write_file(target, SUMMARY, _json(summary)))
+        seal(target, entries)
+    return _found(plan.rows_place)
 
 
-def _count(table: pa.Table, *, plan: EncoderRecipe) -> pa.Table:
-    training = table.filter(pa.compute.equal(table["outcome"], SPLITS.index("train")))
-    keys, counts = plan.count(training["text"].to_pylist())
-    key_type = pa.string() if plan.spans is None else pa.int64()
-    return pa.table({"key": pa.array(keys, key_type), "count": pa.array(counts, pa.int64())})
+def _write_encoded(plan: _Plan, origin: SealedFolder, stage: progress.Stage) -> SealedFolder:
+    from bigmodel.data.encode import encode_rows
+
+    about = origin.summary()
+    num_parts = len(origin.parts("rows"))
+    segmented = 0
+
+    def on_part(name: str) -> None:
+        nonlocal segmented
+        segmented += 1
+        stage.update(done=about["rows_kept"] * segmented // num_parts, note="segmented")
+
+    stage.update(done=0, total=about["rows_kept"], note="read, segment")
+    place = plan.encoded_place(origin)
+    with place.fresh() as target:
+        entries = encode_rows(
+            origin,
+            target,
+            plan.encoder,
+            labels=LabelSet(tuple(about["labels"])),
+            num_texts=sum(about["splits"]["train"].values()),
+            on_part=on_part,
+        )
+        entries.append(write_file(target, SUMMARY, _json({"rows": _name(origin.place)})))
+        seal(target, entries)
+    return _found(place)
 
 
-def _add_outcome(table: pa.Table, *, judgement: Judgement) -> pa.Table:
-    outcome = judgement.of(table["source"].to_numpy(), table["row"].to_numpy())
-    return table.append_column("outcome", pa.array(outcome, pa.int8()))
+def _read_corrections(plan: _Plan) -> Mapping[int, str]:
+    """The mended label, or "", of each text of the file, by the key of the text."""
+    source = open_corrections(plan.recipe.data.corrections)
+    labels: dict[int, str] = {}
+    for table in read_rows(source) if source else ():
+        for row in table.filter(table["reason"].is_null()).to_pylist():
+            labels[key64(plan.encoder.normalizer(row["text"]))] = row["label"] or ""
+    return labels
 
 
-def _write_rows(target: Folder, judged: Dataset) -> str:
-    """Write kept rows and quarantine; returns the `data_id`, a digest of the kept rows in order."""
-    data_id = hashlib.sha256()
-    kept, set_aside = [], []
-    for table in judged.iter_batches(batch_size=None, batch_format="pyarrow"):
-        outcome = table["outcome"].to_numpy()
-        rows = table.filter(pa.array(outcome >= 0))
-        for text, label in zip(rows["text"].to_pylist(), rows["label"].to_pylist(), strict=True):
-            data_id.update(json.dumps([text, label], ensure_ascii=False).encode())
-        split = pa.array(SPLITS).take(rows["outcome"])
-        kept.append(rows.select(["source", "row", "text", "label"]).append_column("split", split))
-        set_aside.append(table.filter(pa.array((outcome < 0) & (outcome != DUPLICATE))))
-    _write_parquet(target, "rows.parquet", pa.concat_tables(kept))
-    quarantine = pa.concat_tables(set_aside)
-    reason = pa.compute.fill_null(quarantine["reason"], CONFLICT)
-    quarantine = quarantine.select(["source", "row", "text", "label", "raw"])
-    _write_parquet(target, "quarantine.parquet", quarantine.append_column("reason", reason))
-    return data_id.hexdigest()
+def _piece_bytes(sources: Sequence[Source]) -> int:
+    total = sum(Place.of(source.path).info().size for source in sources)
+    return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
 
 
-def _write_encoded(target: Folder, judged: Dataset, encoder: TextEncoder, labels: LabelSet) -> None:
-    encode = partial(_encode, encoder=encoder, labels=labels)
-    encoded = judged.map_batches(encode, batch_size=None, batch_format="pyarrow")
-    tables = list(encoded.iter_batches(batch_size=None, batch_format="pyarrow"))
-    together = pa.concat_tables(tables)
-    for split in ("train", "valid"):
-        chosen = pa.compute.equal(together["outcome"], SPLITS.index(split))
-        _write_parquet(target, f"{split}.parquet", together.filter(chosen).drop_columns("outcome"))
+def _found(place: Folder) -> SealedFolder:
+    found = find_sealed(place)
+    assert found, f"{place.uri} was just written"
+    return found
 
 
-def _encode(table: pa.Table, *, encoder: TextEncoder, labels: LabelSet) -> pa.Table:
-    outcome = table["outcome"].to_numpy()
-    wanted = np.isin(outcome, (SPLITS.index("train"), SPLITS.index("valid")))
-    rows = table.filter(pa.array(wanted))
-    label = labels.ids(rows["label"].to_pylist(), where="prepared rows")
-    encoded = table_of(encoder.encode(rows["text"].to_pylist()), label)
-    return encoded.append_column("outcome", rows["outcome"])
+def _name(place: Folder) -> str:
+    return place.uri.partition("?")[0].rpartition("/")[2]
 
 
-def _write_parquet(target: Folder, name: str, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="zstd")
-    target.write(name, sink.getvalue().to_pybytes())
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with opened(path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
 def _code_digest() -> str:

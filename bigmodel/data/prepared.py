@@ -1,8 +1,10 @@
-"""PreparedData: the folder that `prepare` writes and training reads."""
+"""PreparedData: the two folders that `prepare` writes and training reads."""
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,88 +13,174 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigmodel.data.schema import LabelSet
-from bigmodel.storage import Folder
+from bigmodel.errors import DataError
+from bigmodel.storage import Folder, folder
 from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.features import Encoded
+from bigmodel.text.occurrences import offsets_of
 
 SUMMARY = "summary.json"
 MANIFEST = "manifest.json"
+QUARANTINE = "quarantine.parquet"
+
+Weights = npt.NDArray[np.float32]
+Entry = tuple[str, int, str]
+"""A file of a sealed folder: its name, bytes, SHA-256."""
+
+
+@dataclass(frozen=True)
+class SealedFolder:
+    """A folder that was written whole, with the size and SHA-256 of each of its files."""
+
+    place: Folder
+    files: dict[str, tuple[int, str]]
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes, checked; DataError where they aren't those that were written."""
+        data = self.place.read(name)
+        if (len(data), hashlib.sha256(data).hexdigest()) != self.files[name]:
+            raise DataError(
+                f"{self.place.uri}/{name}: damaged, its bytes aren't those that prepare wrote; "
+                f"delete the folder {self.place.uri} and run the command again"
+            )
+        return data
+
+    def parquet(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        source = pa.BufferReader(self.read(name))
+        return pq.read_table(source, columns=columns, use_threads=False)
+
+    def parts(self, kind: str) -> list[str]:
+        """The part files of a kind, in order."""
+        return sorted(name for name in self.files if name.startswith(f"{kind}-"))
+
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.read(SUMMARY))
+        return found
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Splits of checked rows, the encoder fitted on the training rows, and what was set aside.
+    """Checked and split rows, and the encoder's ids of them.
 
-    `summary` has the counts of rows of the command line's contract; `reused` tells whether an
-    earlier run had written the folder.
+    `summary` has the counts of the command line's contract; `reused` tells whether an earlier run
+    had written both folders, `why` for which reasons something was made anew.
     """
 
-    place: Folder
-    summary: dict[str, Any]
-    reused: bool
+    origin: SealedFolder
+    encodings: SealedFolder
+    reused: bool = True
+    why: tuple[str, ...] = ()
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return self.origin.summary()
+
+    @property
+    def uri(self) -> str:
+        """Where the encoded rows stand; `find_prepared_at` finds all by it."""
+        return self.encodings.place.uri
+
+    @property
+    def quarantine_uri(self) -> str:
+        """The Parquet file of what was set aside."""
+        return f"{self.origin.place.uri}/{QUARANTINE}"
 
     @property
     def labels(self) -> LabelSet:
         return LabelSet(tuple(self.summary["labels"]))
 
     def encoder(self) -> TextEncoder:
-        return TextEncoder.from_files(
-            {name: self.place.read(f"encoder/{name}") for name in self.summary["encoder"]}
-        )
+        names = [name for name in self.encodings.files if name.startswith("encoder/")]
+        files = {name.removeprefix("encoder/"): self.encodings.read(name) for name in names}
+        return TextEncoder.from_files(files)
 
-    def encoded(self, split: str) -> tuple[Encoded, npt.NDArray[np.int64]]:
-        """The ids of "train" or "valid" and their class ids, in file order."""
-        table = self._table(f"{split}.parquet")
-        label = table.column("label").to_numpy().astype(np.int64)
-        return encoded_of(table.drop_columns("label")), label
+    def encoded(self, split: str) -> tuple[Encoded, npt.NDArray[np.int64], Weights]:
+        """The ids of "train" or "valid", their class ids and their weights, in file order."""
+        parts = [self.encodings.parquet(name) for name in self.encodings.parts(split)]
+        table = pa.concat_tables(parts)
+        label = table["label"].to_numpy().astype(np.int64)
+        return encoded_of(table), label, table["weight"].to_numpy()
 
     def rows(self, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
         """The raw texts of a split and their class ids, in file order."""
-        table = self._table("rows.parquet")
-        table = table.filter(pa.compute.equal(table.column("split"), split))
-        labels = table.column("label").to_pylist()
-        return table.column("text").to_pylist(), self.labels.ids(labels, where=self.place.uri)
+        table = self._table(["text", "label", "split"])
+        table = table.filter(pa.compute.equal(table["split"], split))
+        labels = table["label"].to_pylist()
+        return table["text"].to_pylist(), self.labels.ids(labels, where=self.origin.place.uri)
 
-    def _table(self, name: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self.place.read(name)), use_threads=False)
+    def table(self) -> pa.Table:
+        """All kept rows: source (position in the summary's files), row, text, label, split, weight,
+        unit (equal in near-duplicates), in file order."""
+        return self._table(["source", "row", "text", "label", "split", "weight", "unit"])
+
+    def quarantine(self) -> pa.Table:
+        """What was set aside: source (its path), row, reason, detail, text, label, raw."""
+        return self.origin.parquet(QUARANTINE)
+
+    def _table(self, columns: Sequence[str]) -> pa.Table:
+        parts = self.origin.parts("rows")
+        return pa.concat_tables([self.origin.parquet(name, columns) for name in parts])
 
 
-def seal(place: Folder) -> None:
-    """Write the digest of each file, as the last one: from now on the folder is whole."""
-    digests = {name: _digest(place, name) for name in place.names() if name != MANIFEST}
-    place.write(MANIFEST, json.dumps(digests, indent=1).encode())
+def write_file(place: Folder, name: str, data: bytes) -> Entry:
+    """Write a file that belongs to a folder to be sealed."""
+    place.write(name, data)
+    return name, len(data), hashlib.sha256(data).hexdigest()
 
 
-def load_prepared(place: Folder) -> PreparedData | None:
-    """What an earlier run wrote; None where nothing is there, or not every byte of it."""
+def write_parquet(place: Folder, name: str, table: pa.Table, *, repeats: bool = True) -> Entry:
+    """The same bytes for the same rows; `repeats`: columns hold few different values."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", use_dictionary=repeats)
+    return write_file(place, name, sink.getvalue().to_pybytes())
+
+
+def seal(place: Folder, entries: Iterable[Entry]) -> None:
+    """Write what each file must be, as the last one: from now on the folder is whole."""
+    listed = {name: (size, digest) for name, size, digest in sorted(entries)}
+    place.write(MANIFEST, json.dumps(listed, indent=1).encode())
+
+
+def find_sealed(place: Folder) -> SealedFolder | None:
+    """The folder if all its files are there in their sizes.
+
+    Their bytes are checked when they are read, so that gigabytes are found at once.
+    """
     try:
-        digests = json.loads(place.read(MANIFEST))
-        if any(_digest(place, name) != digest for name, digest in digests.items()):
-            return None
-        return PreparedData(place, json.loads(place.read(SUMMARY)), reused=True)
-    except (FileNotFoundError, ValueError):
+        listed = json.loads(place.read(MANIFEST))
+        files = {name: (size, digest) for name, (size, digest) in listed.items()}
+    except (FileNotFoundError, ValueError, AttributeError):
         return None
+    sizes = place.sizes()
+    whole = all(sizes.get(name) == size for name, (size, _) in files.items())
+    return SealedFolder(place, files) if whole else None
 
 
-def _digest(place: Folder, name: str) -> str:
-    return hashlib.sha256(place.read(name)).hexdigest()
+def find_prepared_at(uri: str) -> PreparedData | None:
+    """What stands at the `place` of an earlier prepare, with the rows it was made of, or None."""
+    encoded = find_sealed(folder(uri))
+    if encoded is None:
+        return None
+    origin = find_sealed(encoded.place.parent.parent.child(f"rows/{encoded.summary()['rows']}"))
+    return PreparedData(origin, encoded) if origin else None
 
 
-def table_of(encoded: Encoded, label: npt.NDArray[np.int64]) -> pa.Table:
-    """One row a text: `ids`, `values` where the features have weights, `label`."""
+def table_of(encoded: Encoded, label: npt.NDArray[np.int64], weight: Weights) -> pa.Table:
+    """One row a text: `ids`, `values` where the features have weights, `label`, `weight`."""
     offsets = pa.array(encoded.offsets, pa.int32())
     columns = {"ids": pa.ListArray.from_arrays(offsets, pa.array(encoded.ids))}
     if encoded.values is not None:
         columns["values"] = pa.ListArray.from_arrays(offsets, pa.array(encoded.values))
-    return pa.table(columns | {"label": pa.array(label, pa.int32())})
+    columns |= {"label": pa.array(label, pa.int32()), "weight": pa.array(weight)}
+    return pa.table(columns)
 
 
 def encoded_of(table: pa.Table) -> Encoded:
-    """The inverse of `table_of`, without the labels."""
-    lists = table.column("ids").combine_chunks()
+    """The inverse of `table_of`, without labels and weights."""
+    lists = table["ids"].combine_chunks()
     values = None
     if "values" in table.column_names:
-        values = table.column("values").combine_chunks().flatten().to_numpy()
-    offsets = np.zeros(len(table) + 1, np.int64)
-    np.cumsum(pa.compute.list_value_length(lists).to_numpy(zero_copy_only=False), out=offsets[1:])
-    return Encoded(lists.flatten().to_numpy(), values, offsets, np.zeros(len(table), np.bool_))
+        values = table["values"].combine_chunks().flatten().to_numpy()
+    lengths = pa.compute.list_value_length(lists).to_numpy(zero_copy_only=False)
+    truncated = np.zeros(len(table), np.bool_)
+    return Encoded(lists.flatten().to_numpy(), values, offsets_of(lengths), truncated)

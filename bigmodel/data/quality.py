@@ -1,126 +1,222 @@
 """What becomes of each record, and the counts that say so."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from bigmodel.config import Recipe
-from bigmodel.data.read import Source
-from bigmodel.data.schema import CONFLICT, EMPTY, UNREADABLE, LabelSet
-from bigmodel.data.split import CONFLICTING, DUPLICATE, SPLITS, Decisions, assign, decide, join
+from bigmodel.data.duplicates import THRESHOLD, Groups, Pairs, groups
+from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED, UNREADABLE, LabelSet
+from bigmodel.data.sources import Source
+from bigmodel.data.split import (
+    BRIDGING,
+    CONFLICTING,
+    DUPLICATE,
+    SPLITS,
+    UNUSABLE,
+    Decisions,
+    Earlier,
+    Keys,
+    by_hash,
+    decide,
+    flood,
+    hold,
+    join,
+)
 from bigmodel.errors import DataError
 
-_RANKS = {"test": 0, "valid": 1, "train": 2}
-_UNUSABLE = -3
+_TEST, _VALID, _TRAIN, _WEIGHTED = range(4)
+_REASONS = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The outcome of each record, by source, in file order: a position in SPLITS, or below 0."""
+class Records:
+    """What is known of every record of all sources, in file order.
 
-    outcomes: tuple[Decisions, ...]
-    labels: LabelSet
-    quarantined: dict[str, int]
-    splits: dict[str, dict[str, int]]
-
-    def of(self, source: npt.NDArray[np.int16], row: npt.NDArray[np.int64]) -> Decisions:
-        """The outcome of records given by source and number (from 1)."""
-        found = np.empty(len(row), np.int8)
-        for number, outcome in enumerate(self.outcomes):
-            here = source == number
-            found[here] = outcome[row[here] - 1]
-        return found
-
-    def num_rows(self, split: str) -> int:
-        return sum(self.splits[split].values())
-
-    def summary(self) -> dict[str, Any]:
-        """The counts of the contract: rows_read == rows_kept + sum(quarantined) + duplicates."""
-        return {
-            "rows_read": sum(len(outcome) for outcome in self.outcomes),
-            "rows_kept": sum(map(self.num_rows, SPLITS)),
-            "quarantined": self.quarantined,
-            "duplicates": int(sum(np.sum(outcome == DUPLICATE) for outcome in self.outcomes)),
-            "conflicts": self.quarantined[CONFLICT],
-            "labels": list(self.labels.names),
-            "splits": self.splits,
-        }
-
-
-def judge(records: pa.Table, sources: Sequence[Source], recipe: Recipe) -> Judgement:
-    """Judge all records: columns source, row, key, label, group and reason, in file order.
-
-    DataError where too many are bad, only one label is there, or a split can't be used.
+    `source` int16 is its position in the list of sources; `key` hashes its normalised text, `label`
+    int32 is a position in `names`, `group` hashes its group (0: none) or is None; of a record that
+    isn't `usable` the last three mean nothing.
     """
-    if not len(records):
-        raise DataError(f"{sources[0].path}: no rows after the header; expected labelled texts")
-    reasons = Counter(records["reason"].drop_null().to_pylist())
-    _check_bad_rows(reasons, records, sources, recipe.data.max_bad_rows)
-    good = np.flatnonzero(records["reason"].is_null().to_numpy())
-    usable = records.take(good)
-    outcome = np.full(len(records), _UNUSABLE, np.int8)
-    outcome[good] = _decide(usable, sources, recipe)
-    names = np.array(records["label"].to_pylist(), dtype=object)
-    splits = {
-        split: dict(sorted(Counter(names[outcome == place].tolist()).items()))
-        for place, split in enumerate(SPLITS)
-    }
-    source = records["source"].to_numpy()
-    bounds = np.searchsorted(source, np.arange(len(sources) + 1))
-    return Judgement(
-        outcomes=tuple(outcome[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)),
-        labels=_labels(splits, sources),
-        quarantined={
-            UNREADABLE: reasons[UNREADABLE],
-            EMPTY: reasons[EMPTY],
-            CONFLICT: int(np.sum(outcome == CONFLICTING)),
-        },
-        splits=splits,
+
+    source: npt.NDArray[np.int16]
+    usable: npt.NDArray[np.bool_]
+    key: Keys
+    label: npt.NDArray[np.int32]
+    group: Keys | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Near:
+    """Pairs of keys whose texts are near each other; a group of more than `largest` is divided."""
+
+    all_pairs: Pairs
+    jaccard: npt.NDArray[np.float32]
+    largest: int
+
+    @property
+    def pairs(self) -> Pairs:
+        return self.all_pairs[self.jaccard >= THRESHOLD]
+
+    def among(self, keys: Keys) -> Groups:
+        """The groups of these texts alone."""
+        inside = np.isin(self.all_pairs, keys).all(1)
+        return groups(keys, self.all_pairs[inside], self.jaccard[inside], largest=self.largest)
+
+    def leader(self, keys: Keys) -> Keys:
+        """For each of these texts the smallest key of its group among them."""
+        found = self.among(keys)
+        return found.leader[np.searchsorted(found.keys, keys)]
+
+
+def settle(records: Records, sources: Sequence[Source], recipe: Recipe) -> Decisions:
+    """Who is kept before splits are thought of: 0, or DUPLICATE, CONFLICTING, UNUSABLE."""
+    outcome = np.full(len(records.key), UNUSABLE, np.int8)
+    good = np.flatnonzero(records.usable)
+    outcome[good] = decide(
+        records.key[good],
+        records.label[good],
+        _ranks(sources)[records.source[good]],
+        conflicts=recipe.data.conflicts,
     )
+    return outcome
 
 
-def _decide(usable: pa.Table, sources: Sequence[Source], recipe: Recipe) -> Decisions:
-    keys = usable["key"].to_numpy()
-    label = usable["label"].combine_chunks().dictionary_encode().indices.to_numpy()
-    given = [one.split for one in sources]
-    rank = np.array([_RANKS[split] for split in given], np.int8)[usable["source"].to_numpy()]
-    status = decide(keys, label.astype(np.int64), rank, conflicts=recipe.data.conflicts)
-    kept = np.flatnonzero(status == 0)
-    texts, groups = keys[kept].tolist(), usable["group"].take(kept).to_pylist()
-    units = [str(key) if group is None else group for group, key in zip(groups, texts, strict=True)]
-    if recipe.data.conflicts == "keep":  # else no text is kept twice
-        units = join(units, texts)
-    split = np.zeros(len(usable), np.int8)
-    split[kept] = assign(units, recipe.data.split, seed=recipe.seed, given=given)
-    for name in given:
-        if name != "train":
-            split[rank == _RANKS[name]] = SPLITS.index(name)
-    return np.where(status == 0, split, status).astype(np.int8)
+def divide(
+    records: Records,
+    outcome: Decisions,
+    near: Near,
+    sources: Sequence[Source],
+    recipe: Recipe,
+    *,
+    earlier: Earlier,
+) -> tuple[Decisions, Keys]:
+    """Give each kept record its split, or set it aside as a bridge: (outcome, unit of each record).
+
+    Records of a given split stay in it. Of the others a unit goes where its earlier rows are, else
+    where its hash says; rows of given splits and of weighted sources have no say in that. Those of
+    a weighted source are only trained on, and set aside where that would bring what is near a valid
+    or test row into training.
+    """
+    kept = np.flatnonzero(outcome == 0)
+    key = records.key[kept]
+    rank = _ranks(sources)[records.source[kept]]
+    units = near.leader(key)
+    split = np.zeros(len(kept), np.int8)
+    split[rank == _TEST] = SPLITS.index("test")
+    split[rank == _VALID] = SPLITS.index("valid")
+    own = np.flatnonzero(rank == _TRAIN)
+    group = None if records.group is None else records.group[kept][own]
+    given = {source.split for source in sources} - {"train"}
+    split[own] = _divide_own(key[own], group, near, recipe, given=given, earlier=earlier)
+    weighted = rank == _WEIGHTED
+    if weighted.any():
+        elsewhere = np.unique(units[~weighted & (split != SPLITS.index("train"))])
+        split[weighted & np.isin(units, elsewhere)] = BRIDGING
+    unit = np.zeros(len(records.key), np.int64)
+    unit[kept] = units
+    outcome = outcome.copy()
+    outcome[kept] = split
+    return outcome, unit
 
 
-def _check_bad_rows(
-    reasons: Counter[str], records: pa.Table, sources: Sequence[Source], limit: float
+def _divide_own(
+    key: Keys,
+    group: Keys | None,
+    near: Near,
+    recipe: Recipe,
+    *,
+    given: Collection[str],
+    earlier: Earlier,
+) -> Decisions:
+    """The splits of the rows that may be split, by their unit."""
+    units = join(near.leader(key), group)
+    split = by_hash(units, recipe.data.split, seed=recipe.seed, given=given)
+    early = earlier.of(key)
+    split, contested = hold(split, units, early)
+    if len(contested):
+        _resolve(split, np.isin(units, contested), key, group, early, near.pairs)
+    return split
+
+
+def _resolve(
+    split: Decisions,
+    contested: npt.NDArray[np.bool_],
+    key: Keys,
+    group: Keys | None,
+    early: Decisions,
+    pairs: Pairs,
 ) -> None:
-    bad = sum(reasons.values())
-    if bad <= limit * len(records):
+    """Split the rows of contested units one by one, in place."""
+    keys = key[contested].tolist()
+    links = [(int(a), int(b)) for a, b in pairs[np.isin(pairs, keys).all(1)]]
+    if group is not None:
+        links += [(k, g) for k, g in zip(keys, group[contested].tolist(), strict=True) if g]
+    before = early[contested].tolist()
+    settled = flood({k: s for k, s in zip(keys, before, strict=True) if s >= 0}, links)
+    usual = split[contested].tolist()
+    split[contested] = [settled.get(k, s) for k, s in zip(keys, usual, strict=True)]
+
+
+def summarise(
+    records: Records,
+    outcome: Decisions,
+    unit: Keys,
+    reasons: Mapping[str, int],
+    sources: Sequence[Source],
+) -> dict[str, Any]:
+    """The counts of the contract: rows_read == rows_kept + sum(quarantined) + duplicates."""
+    counted = {reason: int(np.sum(outcome == code)) for code, reason in _REASONS.items()}
+    quarantined = {r: reasons.get(r, 0) for r in (UNREADABLE, EMPTY, REMOVED)} | counted
+    splits = {}
+    for place, split in enumerate(SPLITS):
+        counts = np.bincount(records.label[outcome == place], minlength=len(records.names))
+        named = zip(records.names, counts.tolist(), strict=True)
+        splits[split] = {name: count for name, count in sorted(named) if count}
+    labels = _labels(splits, sources)
+    return {
+        "rows_read": len(outcome),
+        "rows_kept": int(np.sum(outcome >= 0)),
+        "quarantined": quarantined,
+        "duplicates": int(np.sum(outcome == DUPLICATE)),
+        "conflicts": counted[CONFLICT],
+        "splits": splits,
+        "labels": list(labels.names),
+        "deviation": _deviation(splits),
+        "leaks": _leaks(records, outcome, unit, sources),
+    }
+
+
+def check_bad_rows(
+    reasons: Mapping[str, int], num_rows: int, limit: float, *, where: str, first: str
+) -> None:
+    """DataError where too many records are unreadable or empty; `first` describes one of them."""
+    counts = {reason: reasons.get(reason, 0) for reason in (UNREADABLE, EMPTY)}
+    bad = sum(counts.values())
+    if bad <= limit * num_rows:
         return
-    position = int(np.flatnonzero(records["reason"].is_valid().to_numpy())[0])
-    first = records.slice(position, 1).to_pylist()[0]
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    said = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     raise DataError(
-        f"{sources[first['source']].path}: {bad} of {len(records)} rows can't be used ({counts}; "
-        f"the first is row {first['row']}, {first['reason']}), more than data.max_bad_rows allows "
-        f"({limit:.0%}); mend them, set data.encoding, or allow more"
+        f"{first}: {bad} of {num_rows} rows can't be used ({said}), more than data.max_bad_rows "
+        f"allows ({limit:.2%}); they stand in {where} with their reasons: mend them, set "
+        "data.encoding, or allow more"
     )
+
+
+def _ranks(sources: Sequence[Source]) -> npt.NDArray[np.int8]:
+    """Whose rows go first, of each source."""
+    given = {"test": _TEST, "valid": _VALID}
+    plain = [given.get(source.split, _TRAIN) for source in sources]
+    weighted = [source.split == "train" and source.weight != 1 for source in sources]
+    return np.where(weighted, _WEIGHTED, plain).astype(np.int8)
 
 
 def _labels(splits: dict[str, dict[str, int]], sources: Sequence[Source]) -> LabelSet:
-    where = {source.split: source.path for source in sources}
+    where = {source.split: source.path for source in reversed(sources)}
     labels = LabelSet.of(splits["train"])
     for split in ("valid", "test"):
         unknown = sorted(set(splits[split]) - set(labels.names))
@@ -137,3 +233,40 @@ def _labels(splits: dict[str, dict[str, int]], sources: Sequence[Source]) -> Lab
                 f"add rows, or name a file with data.{split}"
             )
     return labels
+
+
+def _deviation(splits: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
+    """How much larger each label's share is in a split than in all kept rows."""
+    overall: Counter[str] = Counter()
+    for counts in splits.values():
+        overall.update(counts)
+    total = overall.total()
+    return {
+        split: {
+            label: counts.get(label, 0) / sum(counts.values()) - count / total
+            for label, count in sorted(overall.items())
+        }
+        for split, counts in splits.items()
+        if counts
+    }
+
+
+def _leaks(
+    records: Records, outcome: Decisions, unit: Keys, sources: Sequence[Source]
+) -> dict[str, dict[str, int]]:
+    """Rows of a given split whose text also stands in the files that rank after it.
+
+    `exact`: these had the same normalised text there, and were taken out there; `near`: one that
+    is near it is kept there.
+    """
+    rank = _ranks(sources)[records.source]
+    found = {}
+    for split, own in (("valid", _VALID), ("test", _TEST)):
+        if not any(source.split == split for source in sources):
+            continue
+        later = records.usable & (rank > own)
+        mine = records.usable & (rank == own) & (outcome != CONFLICTING)
+        exact = np.isin(records.key[mine], records.key[later])
+        near = np.isin(unit[mine], unit[(outcome >= 0) & (rank > own)]) & (outcome[mine] >= 0)
+        found[split] = {"exact": int(exact.sum()), "near": int((near & ~exact).sum())}
+    return found

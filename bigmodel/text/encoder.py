@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,18 @@ from bigmodel.text.features import (
     Vocabulary,
     fit_ngrams,
     fit_vocabulary,
-    occurrences,
 )
-from bigmodel.text.ngrams import BUCKETS, Ints, NgramSpans
-from bigmodel.text.normalize import normalize
+from bigmodel.text.ngrams import Ints, NgramSpans
+from bigmodel.text.normalize import Normalizer
+from bigmodel.text.occurrences import Occurrences, chunks, occurrences_of
 from bigmodel.text.segment import Segmenter
-
-CHUNK = 1024  # texts looked at together; larger chunks leave the processor's cache
-CHUNK_CHARACTERS = 1 << 20  # and no more of these, which bounds the memory that n-grams take
 
 
 @dataclass(frozen=True)
 class TextEncoder:
     """What turns a raw text into ids, the same object in training and in serving."""
 
+    normalizer: Normalizer
     segmenter: Segmenter
     features: Vocabulary | NgramTable
 
@@ -49,13 +46,16 @@ class TextEncoder:
         return concatenate(parts)
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
-        written = [normalize(text) for text in texts]
-        return self.features.encode(written, [self.segmenter.cut(text) for text in written])
+        written = [self.normalizer(text) for text in texts]
+        tokens = [self.segmenter.cut(text) for text in written]
+        return self.features.look_up(occurrences_of(self.features.spans, written, tokens))
 
     def files(self) -> dict[str, bytes]:
         """The encoder as files, name -> bytes; equal encoders give equal bytes."""
         cut = self.segmenter
         about: dict[str, Any] = {
+            "normalizer": asdict(self.normalizer),
+            "normalizer_version": self.normalizer.version,
             "engine": cut.engine,
             "engine_version": cut.engine_version,
             "hmm": cut.hmm,
@@ -77,6 +77,8 @@ class TextEncoder:
     def from_files(cls, files: dict[str, bytes]) -> "TextEncoder":
         """The encoder that wrote `files`; ModelError where this machine's engine is another one."""
         about = json.loads(files["text.json"])
+        written = about["normalizer"]
+        normalizer = Normalizer(**written | {"mask": tuple(written["mask"])})
         segmenter = Segmenter(
             engine=about["engine"],
             hmm=about["hmm"],
@@ -84,23 +86,28 @@ class TextEncoder:
             user_dictionary=files["user_dictionary.txt"].decode(),
             stop_words=frozenset(about["stop_words"]),
         )
-        if segmenter.engine_version != about["engine_version"]:
-            raise ModelError(
-                f"the model was made with {segmenter.engine} {about['engine_version']}, installed "
-                f"is {segmenter.engine_version}; install that version or train again"
-            )
+        for package, used, installed in (
+            (segmenter.engine, about["engine_version"], segmenter.engine_version),
+            ("OpenCC", about["normalizer_version"], normalizer.version),
+        ):
+            if used != installed:
+                raise ModelError(
+                    f"the model was made with {package} {used}, installed is {installed}; "
+                    "install that version or train again"
+                )
         if about["features"] == "words":
             words = tuple(json.loads(files["vocabulary.json"]))
-            return cls(segmenter, Vocabulary(words, about["max_tokens"]))
+            return cls(normalizer, segmenter, Vocabulary(words, about["max_tokens"]))
         table = load(files["ngrams.safetensors"])
         spans = NgramSpans(tuple(about["chars"]), tuple(about["words"]))
-        return cls(segmenter, NgramTable(spans, table["buckets"], table["idf"]))
+        return cls(normalizer, segmenter, NgramTable(spans, table["buckets"], table["idf"]))
 
 
 @dataclass(frozen=True)
 class EncoderRecipe:
     """An encoder before it has seen a text: what to count, and how to fit it from the counts."""
 
+    normalizer: Normalizer
     segmenter: Segmenter
     text: TextConfig
     spans: NgramSpans | None
@@ -117,35 +124,39 @@ class EncoderRecipe:
         text = recipe.text
         if kind == "linear":  # its table has no size to hold down
             text = text.model_copy(update={"vocabulary_size": 0})
-        return cls(make_segmenter(text), text, spans, section.min_count)
+        return cls(Normalizer.of(text), make_segmenter(text), text, spans, section.min_count)
 
-    def fingerprint(self) -> str:
-        """Equal where two recipes make the same encoder of the same texts; paths don't count."""
+    def inputs(self) -> dict[str, str]:
+        """What the encoder depends on besides its texts, by names that a person knows.
+
+        Equal where two recipes make the same encoder of the same texts; paths don't count.
+        """
         cut = self.segmenter
-        parts = (
-            (cut.engine, cut.engine_version, cut.hmm, cut.unit, cut.user_dictionary),
-            sorted(cut.stop_words),  # a set has another order in each process
-            (self.spans, self.min_count, self.text.vocabulary_size),
-            self.text.max_tokens if self.spans is None else None,
-        )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        max_tokens = self.text.max_tokens if self.spans is None else None
+        features = (self.spans, self.min_count, self.text.vocabulary_size, max_tokens)
+        return {
+            "normalising": repr((self.normalizer, self.normalizer.version)),
+            "segmenter": repr((cut.engine, cut.engine_version, cut.hmm, cut.unit)),
+            "user dictionary": hashlib.sha256(cut.user_dictionary.encode()).hexdigest(),
+            "stop words": repr(sorted(cut.stop_words)),  # a set has another order in each process
+            "features of the model": repr(features),
+        }
+
+    def occurrences(self, written: Sequence[str]) -> Occurrences:
+        """What normalised texts hold; `held_by` of it is what `fit` asks for."""
+        return occurrences_of(self.spans, written, [self.segmenter.cut(text) for text in written])
+
+    def fit_on(self, texts: Sequence[str]) -> TextEncoder:
+        """The encoder of some raw texts, all of them training texts."""
+        return self.fit(*self.count(texts), len(texts))
 
     def count(self, texts: Sequence[str]) -> tuple[list[str] | Ints, Ints]:
-        """(distinct keys, number of the texts that hold each); the keys are words or buckets."""
-        written = [normalize(text) for text in texts]
-        tokens = [self.segmenter.cut(text) for text in written]
-        if self.spans is None:
-            held_by = Counter(word for row in tokens for word in set(row))
-            return list(held_by), np.fromiter(held_by.values(), np.int64)
-        totals = np.zeros(2 * BUCKETS, np.int64)
-        for chunk in chunks(texts):
-            _, buckets, _ = occurrences(self.spans, written[chunk], tokens[chunk])
-            totals += np.bincount(buckets, minlength=len(totals))
-        held = np.flatnonzero(totals)
-        return held, totals[held]
+        """(distinct keys, number of the raw texts that hold each): words, or buckets of n-grams."""
+        held = self.occurrences([self.normalizer(text) for text in texts])
+        return held.held_by(np.ones(len(texts), np.bool_))
 
     def fit(self, keys: Any, counts: Any, num_texts: int) -> TextEncoder:
-        """The encoder, from the sums of `count` over all `num_texts` training texts."""
+        """The encoder, from the sums of `held_by` over all `num_texts` training texts."""
         features: Vocabulary | NgramTable
         size = self.text.vocabulary_size
         if self.spans is None:
@@ -165,32 +176,20 @@ class EncoderRecipe:
                 min_count=self.min_count,
                 size=size,
             )
-        return TextEncoder(self.segmenter, features)
+        return TextEncoder(self.normalizer, self.segmenter, features)
 
 
 def make_segmenter(text: TextConfig) -> Segmenter:
     """The segmenter of a recipe; RecipeError where one of its files can't be read."""
     stop_words = _read(text.stop_words, "text.stop_words")
+    normalizer = Normalizer.of(text)
     return Segmenter(
         engine=text.engine,
         hmm=text.hmm,
         unit=text.segmenter,
         user_dictionary=_read(text.user_dictionary, "text.user_dictionary"),
-        stop_words=frozenset(normalize(word) for word in stop_words.splitlines()) - {""},
+        stop_words=frozenset(normalizer(word) for word in stop_words.splitlines()) - {""},
     )
-
-
-def chunks(texts: Sequence[str]) -> Iterator[slice]:
-    """Neighbouring texts, at most CHUNK and, but for a single longer one, CHUNK_CHARACTERS."""
-    start = characters = 0
-    for place, text in enumerate(texts):
-        full = place - start == CHUNK or characters + len(text) > CHUNK_CHARACTERS
-        if full and place > start:
-            yield slice(start, place)
-            start, characters = place, 0
-        characters += len(text)
-    if len(texts) > start:
-        yield slice(start, len(texts))
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bigmodel.text.ngrams import BUCKETS, Ints, NgramSpans
+from bigmodel.text.occurrences import Occurrences, offsets_of
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = 1  # the id of a token outside the vocabulary; 0 is padding everywhere
@@ -43,13 +43,20 @@ class Vocabulary:
     def num_ids(self) -> int:
         return len(self.words) + 2
 
-    def encode(self, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> Encoded:
-        """Ids of words in order, cut after `max_tokens`; the texts themselves aren't looked at."""
-        kept = [row[: self.max_tokens] for row in tokens]
+    @property
+    def spans(self) -> None:
+        """No n-grams."""
+
+    def look_up(self, held: Occurrences) -> Encoded:
+        """Ids of the words in order, cut after `max_tokens`."""
         look_up = self._ids.get
-        ids = np.fromiter((look_up(token, UNKNOWN) for row in kept for token in row), np.int32)
-        truncated = np.fromiter((len(row) > self.max_tokens for row in tokens), np.bool_)
-        return Encoded(ids, None, _offsets([len(row) for row in kept]), truncated)
+        ids = np.fromiter((look_up(word, UNKNOWN) for word in held.words), np.int32)
+        lengths = np.diff(held.offsets)
+        kept = np.minimum(lengths, self.max_tokens)
+        starts = np.repeat(held.offsets[:-1], kept)
+        offsets = offsets_of(kept)
+        place = starts + np.arange(len(starts)) - np.repeat(offsets[:-1], kept)
+        return Encoded(ids[held.keys[place]], None, offsets, lengths > self.max_tokens)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -80,32 +87,26 @@ class NgramTable:
             and np.array_equal(self.idf, other.idf)
         )
 
-    def encode(self, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> Encoded:
+    def look_up(self, held: Occurrences) -> Encoded:
         """Known n-grams of each text, by rising id; a text with none has no ids."""
-        rows, buckets, counts = occurrences(self.spans, texts, tokens)
-        # of the table's own type: else numpy converts the whole table at each call
-        place = np.searchsorted(self.buckets, buckets.astype(np.int32))
-        place[place == len(self.buckets)] = 0
-        known = (
-            self.buckets[place] == buckets if len(self.buckets) else np.zeros(len(rows), np.bool_)
-        )
-        rows, place, buckets = rows[known], place[known], buckets[known]
-        values = (1 + np.log(counts[known])) * self.idf[place]
-        block = 2 * rows + (buckets >= BUCKETS)
-        squares = np.bincount(block, values * values, minlength=2 * len(texts))
+        assert held.counts is not None
+        ids = self._ids[held.keys]
+        known = ids > 0
+        rows = np.repeat(np.arange(len(held)), np.diff(held.offsets))[known]
+        ids, keys = ids[known], held.keys[known]
+        values = (1 + np.log(held.counts[known])) * self.idf[ids - 1]
+        block = 2 * rows + (keys >= BUCKETS)
+        squares = np.bincount(block, values * values, minlength=2 * len(held))
         values = (values / np.sqrt(squares[block])).astype(np.float32)
-        offsets = _offsets(np.bincount(rows, minlength=len(texts)))
-        ids = (place + 1).astype(np.int32)
-        return Encoded(ids, values, offsets, np.zeros(len(texts), np.bool_))
+        offsets = offsets_of(np.bincount(rows, minlength=len(held)))
+        return Encoded(ids, values, offsets, np.zeros(len(held), np.bool_))
 
-
-def occurrences(
-    spans: NgramSpans, texts: Sequence[str], tokens: Sequence[Sequence[str]]
-) -> tuple[Ints, Ints, Ints]:
-    """(rows, buckets, counts) of the distinct n-grams of each text, by row, then bucket."""
-    rows, buckets = spans.count(texts, tokens)
-    key, counts = np.unique(rows * (2 * BUCKETS) + buckets, return_counts=True)
-    return key // (2 * BUCKETS), key % (2 * BUCKETS), counts
+    @cached_property
+    def _ids(self) -> npt.NDArray[np.int32]:
+        """The id of every bucket, 0 where it isn't kept: 33 MB, and one look-up an n-gram."""
+        ids = np.zeros(2 * BUCKETS, np.int32)
+        ids[self.buckets] = np.arange(1, len(self.buckets) + 1, dtype=np.int32)
+        return ids
 
 
 def fit_vocabulary(
@@ -129,9 +130,3 @@ def fit_ngrams(
     kept = kept[np.argsort(buckets[kept])]
     idf = np.log((1 + num_texts) / (1 + counts[kept])) + 1
     return NgramTable(spans, buckets[kept].astype(np.int32), idf.astype(np.float32))
-
-
-def _offsets(lengths: Any) -> Ints:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets

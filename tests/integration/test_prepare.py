@@ -1,18 +1,19 @@
-"""Files to prepared rows by real Ray Data: counts, quarantine, splits, bytes, reuse."""
+"""Files to prepared rows by real Ray tasks: counts, quarantine, splits, bytes, reuse, history."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from small_reviews import labelled, write_csv
 
 from bigmodel.config import Recipe
+from bigmodel.data import prepare as stage
 from bigmodel.data.prepare import find_prepared, prepare
+from bigmodel.data.prepared import PreparedData, find_prepared_at
 from bigmodel.errors import DataError
-from bigmodel.recipe import load_recipe, make_recipe
+from bigmodel.recipe import make_recipe
 
 MESSY = [
     "\ufefftext,label",
@@ -34,12 +35,11 @@ def write_messy(path: Path) -> Path:
     return path
 
 
-def recipe_for(train: Path, *, kind: str = "linear", **data: object) -> Recipe:
+def recipe_for(train: Path, *, name: str = "messy", **data: object) -> Recipe:
     tree = {
-        "name": "messy",
+        "name": name,
         "storage": str(train.parent / "storage"),
         "data": {"train": str(train), "max_bad_rows": 0.1, **data},
-        "model": {"kind": kind},
     }
     return make_recipe(tree, "recipe")
 
@@ -59,7 +59,8 @@ def test_every_record_is_counted_once(messy):
     summary = messy.summary
     assert not messy.reused
     assert summary["rows_read"] == 208
-    assert summary["quarantined"] == {"unreadable": 3, "empty": 2, "conflict": 2}
+    quarantined = {"unreadable": 3, "empty": 2, "conflict": 2, "removed": 0, "bridge": 0}
+    assert summary["quarantined"] == quarantined
     assert (summary["duplicates"], summary["conflicts"], summary["rows_kept"]) == (1, 2, 200)
     kept = sum(count for split in summary["splits"].values() for count in split.values())
     assert kept == summary["rows_kept"]
@@ -67,7 +68,8 @@ def test_every_record_is_counted_once(messy):
 
 
 def test_what_is_set_aside_stands_in_the_quarantine_with_its_reason(messy):
-    rows = pq.read_table(messy.place.local / "quarantine.parquet").to_pylist()
+    rows = messy.quarantine().to_pylist()
+    assert {row["source"] for row in rows} == {"评论.csv"}
     found = [(row["reason"], row["row"], row["raw"]) for row in rows]
     assert [(reason, row) for reason, row, _ in found] == [
         ("conflict", 2),
@@ -88,42 +90,99 @@ def test_the_splits_share_no_text_and_hold_about_their_share(messy):
     assert 8 <= len(texts["test"]) <= 35 and 8 <= len(texts["valid"]) <= 35
 
 
+def home_of(prepared: PreparedData) -> Path:
+    """The folder with the file and the storage."""
+    return prepared.origin.place.local.parents[3]
+
+
 def test_a_second_call_reuses_what_the_first_wrote(messy):
-    recipe = recipe_for(messy.place.local.parents[2] / "评论.csv")
-    before = bytes_of(messy.place.local)
+    recipe = recipe_for(home_of(messy) / "评论.csv")
+    before = bytes_of(home_of(messy) / "storage" / "prepared")
     again = prepare(recipe)
-    assert again.reused and again.summary == messy.summary
-    assert again.place == messy.place and bytes_of(messy.place.local) == before
-    assert not prepare(recipe.model_copy(update={"seed": 1})).reused
+    assert again.reused and again.summary == messy.summary and again.why == ()
+    assert again.uri == messy.uri
+    assert bytes_of(home_of(messy) / "storage" / "prepared") == before
+    assert find_prepared_at(messy.uri).summary == messy.summary
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("train.parquet", lambda data: data[: len(data) // 2]),
-        ("rows.parquet", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]),
-        ("encoder/text.json", lambda data: None),
-        ("manifest.json", lambda data: data[:-20]),
-        ("manifest.json", lambda data: None),
-    ],
-)
-def test_a_damaged_or_half_written_folder_is_not_used(messy, name, damage):
-    recipe = recipe_for(messy.place.local.parents[2] / "评论.csv")
-    before = bytes_of(messy.place.local)
-    file = messy.place.local / name
+@pytest.mark.parametrize("name", ["rows-00000.parquet", "summary.json", "manifest.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: None])
+def test_a_half_written_folder_is_not_used_and_written_anew(messy, name, damage):
+    recipe = recipe_for(home_of(messy) / "评论.csv")
+    before = bytes_of(messy.origin.place.local)
+    file = messy.origin.place.local / name
     damaged = damage(file.read_bytes())
     file.unlink() if damaged is None else file.write_bytes(damaged)
     assert find_prepared(recipe) is None
-    for name, data in before.items():
-        (messy.place.local / name).write_bytes(data)
-    assert find_prepared(recipe)
+    assert not prepare(recipe).reused
+    assert bytes_of(messy.origin.place.local) == before
 
 
-def test_a_damaged_folder_is_written_anew(messy):
-    before = bytes_of(messy.place.local)
-    (messy.place.local / "train.parquet").unlink()
-    assert not prepare(recipe_for(messy.place.local.parents[2] / "评论.csv")).reused
-    assert bytes_of(messy.place.local) == before
+@pytest.mark.parametrize("folder", ["origin", "encodings"])
+def test_a_flipped_byte_is_found_when_it_is_read(messy, folder):
+    place = getattr(messy, folder).place.local
+    file = next(place.glob("*-00000.parquet"))
+    before = file.read_bytes()
+    file.write_bytes(before[:-9] + bytes([before[-9] ^ 1]) + before[-8:])
+    with pytest.raises(DataError, match=r"00000\.parquet: damaged, .* delete the folder"):
+        messy.rows("train") if folder == "origin" else messy.encoded(file.name.partition("-")[0])
+    file.write_bytes(before)
+
+
+@pytest.fixture
+def growing(ray_local, tmp_path):
+    """A recipe for a file of its own, prepared once."""
+    recipe = recipe_for(write_csv(tmp_path / "评论.csv", labelled()[:300]), name="growing")
+    return recipe, prepare(recipe)
+
+
+def with_dictionary(recipe: Recipe, path: Path, words: list[str]) -> Recipe:
+    path.write_text("\n".join(words), encoding="utf-8")
+    text = recipe.text.model_copy(update={"user_dictionary": str(path)})
+    return recipe.model_copy(update={"text": text})
+
+
+def test_only_what_changed_is_done_again_and_the_reason_is_said(growing, tmp_path):
+    recipe, first = growing
+    words = with_dictionary(recipe, tmp_path / "词典.txt", [f"词语{n}" for n in range(14)])
+    second = prepare(words)
+    assert second.why == ("user dictionary changed: 14 words",)
+    assert second.origin == first.origin and second.encodings != first.encodings
+    write_csv(tmp_path / "评论.csv", labelled()[:301])
+    third = prepare(words)
+    assert third.why == ("评论.csv changed",) and third.origin != first.origin
+    assert prepare(words).reused
+
+
+def test_when_the_data_grows_earlier_rows_stay_in_their_split(growing, tmp_path):
+    recipe, first = growing
+    before = dict(zip(*(first.table()[c].to_pylist() for c in ("text", "split")), strict=True))
+    near = [(f"{text}了", label) for text, label in labelled()[:300]]
+    write_csv(tmp_path / "评论.csv", [*near, *labelled()[:400]])
+    found = prepare(recipe).table().to_pylist()
+    after = {row["text"]: row["split"] for row in found}
+    assert {text: after[text] for text in before} == before
+    units = {}
+    for row in found:
+        units.setdefault(row["unit"], set()).add(row["split"])
+    assert all(len(splits) == 1 for splits in units.values())
+
+
+def test_corrected_labels_and_dropped_texts(growing, tmp_path):
+    recipe, first = growing
+    (good, label), (bad, _) = labelled()[:2]
+    other = "负面" if label == "正面" else "正面"
+    mended = write_csv(tmp_path / "更正.csv", [(good, other), (bad, "")])
+    data = recipe.data.model_copy(update={"corrections": str(mended)})
+    found = prepare(recipe.model_copy(update={"data": data}))
+    assert found.why == ("corrections changed",)
+    labels = {row["text"]: row["label"] for row in found.table().to_pylist()}
+    assert labels[good] == other and bad not in labels
+    assert found.summary["quarantined"]["removed"] == 1
+    assert first.summary["rows_kept"] == found.summary["rows_kept"] + 1
+    write_csv(mended, [(good, "正 面")])
+    with pytest.raises(DataError, match="更正.csv: unknown label '正 面' \\(known: 正面, 负面\\)"):
+        prepare(recipe.model_copy(update={"data": data}))
 
 
 REFUSED = {
@@ -150,7 +209,9 @@ def test_rows_that_no_model_can_come_from_are_refused_and_leave_nothing(ray_loca
     recipe = recipe_for(file, **{"max_bad_rows": 0, **data})
     with pytest.raises(DataError, match=said):
         prepare(recipe)
-    assert [path.name for path in tmp_path.rglob("*")] == ["评论.csv"]
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files - {"quarantine.parquet"} == {"评论.csv"}
+    assert ("quarantine.parquet" in files) == ("can't be used" in said)
 
 
 def test_an_unknown_label_in_a_given_test_split_is_refused(ray_local, tmp_path):
@@ -176,27 +237,59 @@ from bigmodel.cluster.session import ray_session
 from bigmodel.data import prepare as stage
 from bigmodel.recipe import load_recipe
 
-stage.BLOCK_BYTES = 1 << 13
-with ray_session(num_cpus=1):
+stage.PIECE_BYTES = stage.FEWEST_BYTES = 1 << 13
+with ray_session(num_cpus=int(sys.argv[2])):
     for kind in ("linear", "mlp"):
         stage.prepare(load_recipe(sys.argv[1], [f"model.kind={kind}"]))
 """
 
 
-def test_the_bytes_depend_neither_on_the_cpus_nor_on_the_blocks(ray_local, tmp_path):
+def test_the_bytes_do_not_depend_on_the_cpus(tmp_path):
     written = []
-    for home in (tmp_path / "here", tmp_path / "elsewhere"):
+    for num_cpus in (1, 2, 4):
+        home = tmp_path / f"{num_cpus} CPUs"
         home.mkdir()
         write_csv(home / "评论.csv", labelled())
         recipe = home / "recipe.toml"
         recipe.write_text('name = "same"\nstorage = "storage"\n[data]\ntrain = "评论.csv"\n')
-        if home.name == "here":
-            for kind in ("linear", "mlp"):
-                prepare(load_recipe(recipe, [f"model.kind={kind}"]))
-        else:
-            environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-            command = [sys.executable, "-c", ELSEWHERE, str(recipe)]
-            subprocess.run(command, env=environment, check=True, timeout=240)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        command = [sys.executable, "-c", ELSEWHERE, str(recipe), str(num_cpus)]
+        subprocess.run(command, env=environment, check=True, timeout=240)
         written.append(bytes_of(home / "storage"))
-    assert len(written[0]) > 10 and written[0].keys() == written[1].keys()
-    assert written[0] == written[1]
+    assert sum(name.endswith(".parquet") for name in written[0]) > 12  # several parts
+    assert written[0] == written[1] == written[2]
+
+
+def test_what_is_prepared_does_not_depend_on_the_size_of_the_pieces(
+    ray_local, tmp_path, monkeypatch
+):
+    found = []
+    for size in (1 << 9, 1 << 12, 1 << 20):
+        home = tmp_path / str(size)
+        home.mkdir()
+        monkeypatch.setattr(stage, "PIECE_BYTES", size)
+        monkeypatch.setattr(stage, "FEWEST_BYTES", size)
+        prepared = prepare(recipe_for(write_messy(home / "评论.csv")))
+        rows = prepared.encoded("train")[0]
+        found.append((prepared.summary, prepared.table(), prepared.quarantine(), rows))
+    for summary, table, quarantine, rows in found[1:]:
+        assert summary == found[0][0]
+        assert table.equals(found[0][1]) and quarantine.equals(found[0][2])
+        assert rows.ids.tolist() == found[0][3].ids.tolist()
+        assert rows.values.tolist() == found[0][3].values.tolist()
+
+
+ENCODINGS = {"utf-8-sig": "utf-8", "gb18030": "gb18030", "utf-16": "utf-16"}
+
+
+def test_the_same_rows_in_other_encodings_are_the_same_data(ray_local, tmp_path):
+    text = "".join(f"{text},{label}\n" for text, label in [("text", "label"), *labelled()])
+    found = {}
+    for encoding in ("utf-8", *ENCODINGS):
+        home = tmp_path / encoding
+        home.mkdir()
+        (home / "评论.csv").write_bytes(text.encode(encoding))
+        found[encoding] = prepare(recipe_for(home / "评论.csv")).summary
+    assert len({summary["data_id"] for summary in found.values()}) == 1
+    for encoding, said in ENCODINGS.items():
+        assert found[encoding]["files"][0]["encoding"].startswith(said)

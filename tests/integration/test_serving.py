@@ -41,7 +41,7 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> ServeArgs:
         }
     )
     fitted = EncoderRecipe.of(recipe)
-    encoder = fitted.fit(*fitted.count(TEXTS), len(TEXTS))
+    encoder = fitted.fit_on(TEXTS)
     labels = LabelSet(("中性", "正面", "负面"))
     model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
     generator = torch.Generator().manual_seed(0)

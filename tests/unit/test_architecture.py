@@ -29,8 +29,9 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.read", "data.quality",
-    "data.split", "data.prepared", "training.loop", "training.newton", "training.fitting",
+    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.files", "data.encodings",
+    "data.records", "data.sources", "data.read", "data.duplicates", "data.split", "data.quality",
+    "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton", "training.fitting",
     "training.team", "evaluation", "records", "tracking", "registry",
 )  # fmt: skip
 

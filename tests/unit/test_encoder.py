@@ -7,8 +7,9 @@ import pytest
 
 from bigmodel.errors import ModelError
 from bigmodel.recipe import make_recipe
-from bigmodel.text.encoder import CHUNK, EncoderRecipe, TextEncoder
+from bigmodel.text.encoder import EncoderRecipe, TextEncoder
 from bigmodel.text.features import NgramTable, Vocabulary
+from bigmodel.text.occurrences import CHUNK
 from bigmodel.text.segment import Segmenter
 
 TEXTS = ["手机电池不耐用", "电池很耐用，好评", "ＡＢＣ　手机", "", "😀", "房间很干净" * 40]
@@ -23,7 +24,7 @@ def recipe_of(kind, **text):
 
 def encoder_of(kind, texts=TEXTS, **text):
     plan = EncoderRecipe.of(recipe_of(kind, **text))
-    return plan.fit(*plan.count(texts), len(texts))
+    return plan.fit_on(texts)
 
 
 def row(encoded, position):
@@ -108,7 +109,7 @@ def test_a_word_counts_once_a_text_and_a_very_long_one_costs_its_own_length():
     assert (found["好"], found["书"], found["x" * 200_000]) == (2, 1, 1)
 
 
-def test_the_fingerprint_does_not_follow_the_order_of_a_set():
+def test_an_encoders_inputs_do_not_follow_the_order_of_a_set():
     words = [f"词{number}" for number in range(1000)]
     plan = EncoderRecipe.of(recipe_of("linear"))
     one, other = (
@@ -116,4 +117,4 @@ def test_the_fingerprint_does_not_follow_the_order_of_a_set():
         for order in (words, words[::-1])
     )
     assert list(one.segmenter.stop_words) != list(other.segmenter.stop_words)
-    assert one.fingerprint() == other.fingerprint() != plan.fingerprint()
+    assert one.inputs() == other.inputs() != plan.inputs()

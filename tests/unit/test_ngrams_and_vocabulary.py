@@ -13,9 +13,9 @@ from bigmodel.text.features import (
     Vocabulary,
     fit_ngrams,
     fit_vocabulary,
-    occurrences,
 )
 from bigmodel.text.ngrams import BUCKETS, NgramSpans
+from bigmodel.text.occurrences import occurrences_of
 
 SPANS = NgramSpans(chars=(1, 4), words=(1, 2))
 CUT = [
@@ -38,9 +38,11 @@ def spelled_out(spans: NgramSpans, text: str, words: list[str]) -> Counter:
 
 
 def by_text(spans: NgramSpans, texts: list[str], cut: list[list[str]]) -> list[dict[int, int]]:
-    rows, buckets, counts = occurrences(spans, texts, cut)
+    held = occurrences_of(spans, texts, cut)
     tables: list[dict[int, int]] = [{} for _ in texts]
-    for row, bucket, count in zip(rows.tolist(), buckets.tolist(), counts.tolist(), strict=True):
+    rows = np.repeat(np.arange(len(texts)), np.diff(held.offsets))
+    entries = zip(rows.tolist(), held.keys.tolist(), held.counts.tolist(), strict=True)
+    for row, bucket, count in entries:
         tables[row][bucket] = count
     return tables
 
@@ -103,7 +105,9 @@ def test_a_vocabulary_is_ordered_by_count_then_code_point():
 
 def test_words_become_ids_in_order_cut_at_the_longest_length():
     table = Vocabulary(("书", "好"), max_tokens=3)
-    found = table.encode(["", "", ""], [["好", "书"], [], ["书", "很", "好", "好"]])
+    found = table.look_up(
+        occurrences_of(None, ["", "", ""], [["好", "书"], [], ["书", "很", "好", "好"]])
+    )
     assert found.ids.tolist() == [3, 2, 2, UNKNOWN, 3]
     assert found.offsets.tolist() == [0, 2, 2, 5]
     assert found.truncated.tolist() == [False, False, True]
@@ -111,8 +115,7 @@ def test_words_become_ids_in_order_cut_at_the_longest_length():
 
 
 def fitted(spans, *, min_count=1, size=0):
-    _, buckets, _ = occurrences(spans, TEXTS, CUT)
-    held, counts = np.unique(buckets, return_counts=True)
+    held, counts = occurrences_of(spans, TEXTS, CUT).held_by(np.ones(len(TEXTS), np.bool_))
     return fit_ngrams(
         spans, held, counts, num_texts=len(TEXTS), min_count=min_count, size=size
     ), dict(zip(held.tolist(), counts.tolist(), strict=True))
@@ -125,7 +128,7 @@ def test_values_are_scikit_learns_sublinear_tf_idf_of_length_1(spans):
     columns = sorted({bucket for one in tables for bucket in one})
     counts = np.array([[one.get(bucket, 0) for bucket in columns] for one in tables])
     expected = TfidfTransformer(sublinear_tf=True).fit_transform(counts).toarray()
-    found = table.encode(TEXTS, CUT)
+    found = table.look_up(occurrences_of(spans, TEXTS, CUT))
     dense = np.zeros_like(expected)
     dense[np.repeat(np.arange(len(TEXTS)), np.diff(found.offsets)), found.ids - 1] = found.values
     assert np.allclose(dense, expected, atol=1e-6)
@@ -133,7 +136,7 @@ def test_values_are_scikit_learns_sublinear_tf_idf_of_length_1(spans):
 
 def test_characters_and_words_are_each_of_length_1():
     table, _ = fitted(SPANS)
-    found = table.encode(TEXTS, CUT)
+    found = table.look_up(occurrences_of(SPANS, TEXTS, CUT))
     is_word = table.buckets[found.ids - 1] >= BUCKETS
     for start, end in zip(found.offsets[:-1], found.offsets[1:], strict=True):
         for block in (is_word[start:end], ~is_word[start:end]):
@@ -154,8 +157,30 @@ def test_rare_ngrams_are_dropped_and_the_most_frequent_kept():
 
 def test_unknown_ngrams_have_no_id_and_a_table_may_be_empty():
     table, _ = fitted(SPANS)
-    assert len(table.encode(["天气"], [["天气"]]).ids) == 0
+    assert len(table.look_up(occurrences_of(SPANS, ["天气"], [["天气"]])).ids) == 0
     none, _ = fitted(SPANS, min_count=99)
-    found = none.encode(TEXTS, CUT)
+    found = none.look_up(occurrences_of(SPANS, TEXTS, CUT))
     assert none.num_ids == 1 and len(found.ids) == 0
     assert found.offsets.tolist() == [0] * (len(TEXTS) + 1)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("好书很差的 手机".split() + ["a"]), max_size=9), max_size=40)
+)
+def test_held_by_counts_each_of_the_chosen_texts_once(tokens):
+    chosen = np.arange(len(tokens)) % 3 != 1
+    keys, counts = occurrences_of(None, [""] * len(tokens), tokens).held_by(chosen)
+    held = [set(row) for row, is_chosen in zip(tokens, chosen, strict=True) if is_chosen]
+    expected = {word: sum(word in row for row in held) for word in set().union(*held)}
+    assert dict(zip(keys, counts.tolist(), strict=True)) == expected
+
+
+@given(st.lists(st.text("好书很差ab ", max_size=12), max_size=30), st.integers(1, 7))
+def test_slices_hold_what_their_texts_hold_alone(texts, size):
+    whole = occurrences_of(SPANS, texts, [text.split() for text in texts])
+    for number, part in enumerate(whole.slices(size)):
+        some = texts[number * size : (number + 1) * size]
+        alone = occurrences_of(SPANS, some, [text.split() for text in some])
+        assert part.keys.tolist() == alone.keys.tolist()
+        assert part.counts.tolist() == alone.counts.tolist()
+        assert part.offsets.tolist() == alone.offsets.tolist()

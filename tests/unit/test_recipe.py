@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bigmodel.config import Recipe
+from bigmodel.config import Recipe, WeightedSource
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import (
     KIND_DEFAULTS,
@@ -114,7 +114,7 @@ def test_a_wrong_recipe_is_explained_in_one_sentence(write: Write, line: str, sa
         ("", "no key name; it is required"),
         ('name = "reviews"', "no key data; it is required"),
         ('name = "reviews"\n[data]', "no key data.train; it is required"),
-        ('name = "reviews"\ndata.train = ""', "data.train = '': string should have at least 1"),
+        ('name = "reviews"\ndata.train = ""', "data.train.0.path = '': string should have at"),
         ('name = "评论"\ndata.train = "a"', "name = '评论': expected at most 63 letters, digits"),
     ],
 )
@@ -217,13 +217,17 @@ def test_paths_start_where_they_were_written(
         'text.user_dictionary = "/词典.txt"\ntext.stop_words = "~/停用词.txt"\nstorage = "out"'
     )
     recipe = load_recipe(file)
-    assert recipe.data.train == str(tmp_path / "评论.csv")
+    assert recipe.data.train == (WeightedSource(path=str(tmp_path / "评论.csv")),)
     assert recipe.data.valid == str(tmp_path.parent / "v.csv")
     assert recipe.data.test == "s3://桶/t.csv"
     assert recipe.text.user_dictionary == "/词典.txt"
     assert recipe.text.stop_words == "/home/小明/停用词.txt"
     assert recipe.storage == str(tmp_path / "out")
-    assert load_recipe(file, ["data.train=别的.csv"]).data.train == str(here / "别的.csv")
+    (other,) = load_recipe(file, ["data.train=别的.csv"]).data.train
+    assert other.path == str(here / "别的.csv")
+    both = load_recipe(file, ['data.train=[{path="别的.csv"},{path="s3://桶/旧.csv",weight=0.1}]'])
+    found = [(source.path, source.weight) for source in both.data.train]
+    assert found == [(str(here / "别的.csv"), 1.0), ("s3://桶/旧.csv", 0.1)]
     assert load_recipe(file, ["storage=out"]).storage == str(here / "out")
 
 
