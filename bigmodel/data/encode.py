@@ -102,7 +102,8 @@ class _Totals:
         if self._words is None:
             np.add.at(self._buckets, table["key"].to_numpy(), table["count"].to_numpy())
         else:
-            self._words.update(dict(zip(*map(pa.Array.to_pylist, table.columns[:2]), strict=True)))
+            counted = zip(table["key"].to_pylist(), table["count"].to_pylist(), strict=True)
+            self._words.update(dict(counted))
 
     def sums(self) -> tuple[Any, Any]:
         if self._words is not None:
@@ -143,12 +144,12 @@ def _write_scratch(scratch: Folder, name: str, table: pa.Table, held: Occurrence
 
 
 def _read_scratch(scratch: Folder, name: str) -> tuple[pa.Table, Occurrences]:
-    table = pa.ipc.open_file(pa.BufferReader(scratch.read(name))).read_all().combine_chunks()
+    table = pa.ipc.open_file(pa.BufferReader(scratch.read(name))).read_all()
     words = tuple(table.schema.metadata[b"words"].decode().split("\n"))
-    lists = table["keys"].chunk(0)
+    lists = table["keys"].combine_chunks()
     counts = None
     if "counts" in table.column_names:
-        counts = table["counts"].chunk(0).flatten().to_numpy()
+        counts = table["counts"].combine_chunks().flatten().to_numpy()
     offsets = lists.offsets.to_numpy().astype(np.int64)
     return table, Occurrences(lists.flatten().to_numpy(), counts, offsets - offsets[0], words)
 

@@ -153,9 +153,10 @@ class _Ledger:
         self._before.update(json.loads(table.schema.metadata[b"labels"]))
         reason = table["reason"]
         self.reasons.update(reason.drop_null().to_pylist())
-        names = table["label"].chunk(0).dictionary.to_pylist()
+        labels = table["label"].combine_chunks()
+        names = labels.dictionary.to_pylist()
         codes = np.array([self._names.setdefault(n, len(self._names)) for n in names] or [0])
-        label = codes[table["label"].chunk(0).indices.fill_null(0).to_numpy()].astype(np.int32)
+        label = codes[labels.indices.fill_null(0).to_numpy()].astype(np.int32)
         self._columns.append(
             (
                 np.full(len(table), source, np.int16),

@@ -32,8 +32,8 @@ class Occurrences:
         return len(self.offsets) - 1
 
     def slices(self, size: int) -> Iterator["Occurrences"]:
-        """Neighbouring texts, at most `size` at a time."""
-        for start in range(0, len(self), size):
+        """Neighbouring texts, at most `size` at a time; of no texts one slice of none."""
+        for start in range(0, max(1, len(self)), size):
             offsets = self.offsets[start : start + size + 1]
             span = slice(offsets[0], offsets[-1])
             counts = None if self.counts is None else self.counts[span]
