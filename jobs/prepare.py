@@ -36,7 +36,7 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     for split, labels in result["splits"].items():
         rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
     shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]
-    rows["shares of labels"] = f"within {max(shares):.1%} of all rows' in each split"
+    rows["shares of labels"] = f"in each split at most {max(shares):.1%} from those of all rows"
     if aside:
         rows["quarantine"] = result["quarantine"]
     rows["data id"] = result["data_id"]

@@ -265,7 +265,7 @@ def _leaks(
         if not any(source.split == split for source in sources):
             continue
         later = records.usable & (rank > own)
-        mine = records.usable & (rank == own) & (outcome != CONFLICTING)
+        mine = records.usable & (rank == own)
         exact = np.isin(records.key[mine], records.key[later])
         near = np.isin(unit[mine], unit[(outcome >= 0) & (rank > own)]) & (outcome[mine] >= 0)
         found[split] = {"exact": int(exact.sum()), "near": int((near & ~exact).sum())}
