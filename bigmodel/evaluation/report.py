@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bigmodel import progress
-from bigmodel.data.prepared import load_prepared
-from bigmodel.data.read import check_unreadable, open_source, read_rows
-from bigmodel.data.schema import UNREADABLE
+from bigmodel.data.files import files_of
+from bigmodel.data.prepared import find_prepared_at
+from bigmodel.data.read import check_unreadable, read_rows
+from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
 from bigmodel.metrics import summary
 from bigmodel.predictor import Predictor
@@ -67,7 +68,7 @@ def evaluate(predictor: Predictor, texts: Sequence[str], truth: npt.NDArray[np.i
 def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The test split that was set aside when the artefact's data was prepared: texts, class ids."""
     uri = predictor.artifact.lineage.get("prepared", "")
-    prepared = load_prepared(folder(uri)) if uri else None
+    prepared = find_prepared_at(uri) if uri else None
     if prepared is None:
         raise DataError(
             f"{uri or 'unknown folder'}: this model's test rows are gone or damaged; "
@@ -77,22 +78,25 @@ def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64
 
 
 def labelled_rows(path: str, predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Every readable row of a file, duplicates included: texts and class ids.
+    """Every readable row of a file, glob or folder, duplicates included: texts and class ids.
 
     The columns and the encoding are those of the artefact's recipe.
     """
-    data = predictor.artifact.recipe.data
-    source = open_source(path, "test", data)
+    normalizer = predictor.artifact.encoder.normalizer
     texts: list[str] = []
     labels: list[str] = []
-    rows = unreadable = 0
-    for table in read_rows(source, 0, data.encoding):
-        rows += len(table)
-        unreadable += table["reason"].to_pylist().count(UNREADABLE)
-        good = table.filter(table["reason"].is_null())
-        texts += good["text"].to_pylist()
-        labels += good["label"].to_pylist()
-    check_unreadable(path, unreadable, rows, data.encoding)
+    for file in files_of(path):
+        source = open_source(file, "test", predictor.artifact.recipe.data)
+        rows = unreadable = 0
+        for table in read_rows(source):
+            rows += len(table)
+            good = table.filter(table["reason"].is_null())
+            unreadable += len(table) - len(good)
+            for row in good.select(["text", "label"]).to_pylist():
+                if normalizer(row["text"]) and row["label"]:
+                    texts.append(row["text"])
+                    labels.append(row["label"])
+        check_unreadable(source, unreadable, rows)
     if not texts:
         raise DataError(f"{path}: no usable rows; expected labelled texts")
     return texts, predictor.artifact.labels.ids(labels, where=path)

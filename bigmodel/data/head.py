@@ -1,0 +1,89 @@
+"""The first records of a file, from which its encoding and its columns are known."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+
+from bigmodel.data.encodings import cuttable, detect, encoding_of_bytes
+from bigmodel.data.files import blocks
+from bigmodel.data.records import first_record
+from bigmodel.errors import DataError
+
+LABEL_MARK = "__label__"
+
+_SAMPLE = 1 << 20
+_LINES = 100  # of a text file, to know its kind by
+
+
+@dataclass(frozen=True)
+class Head:
+    """Whole lines from where a file begins, as they are cut; `encoding` is the file's."""
+
+    path: str
+    encoding: str
+    data: bytes
+    is_all: bool
+
+    @classmethod
+    def of(
+        cls, path: str, compression: str | None, encoding: str | None, *, limit: float
+    ) -> "Head":
+        """Look at a file. Without an encoding it is detected, `limit` being the share of bad lines.
+
+        DataError for a file of nothing but empty lines.
+        """
+        sample = next(blocks(path, compression, _SAMPLE), b"")
+        is_all = len(sample) < _SAMPLE
+        if not is_all:
+            sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1] or sample
+        encoding = encoding or detect(sample, limit=limit, path=path)
+        data = b"".join(cuttable([sample], encoding, path=path)).lstrip(b"\r\n")
+        if not data:
+            raise DataError(f"{path}: the file is empty; expected a header and rows")
+        return cls(path, encoding, data, is_all)
+
+    def header(self, delimiter: bytes) -> tuple[tuple[str, ...], bool]:
+        """The names of the columns, and whether anything follows."""
+        place = first_record(self.data, delimiter)
+        more = not self.is_all or bool(self.data[place.stop :].strip(b"\r\n"))
+        try:
+            line = io.StringIO(self.data[place].decode(self._inner), newline="")
+            (columns,) = csv.reader(line, delimiter=delimiter.decode(), strict=True)
+            if any("\0" in column for column in columns):
+                raise ValueError("NUL")
+        except (csv.Error, ValueError):
+            raise DataError(
+                f"{self.path}: the header can't be read as {self.encoding}; set data.encoding"
+            ) from None
+        return tuple(columns), more
+
+    def keys(self) -> tuple[str, ...]:
+        """Those of the first line that is a JSON object."""
+        for line in self.data.splitlines():
+            try:
+                found = json.loads(line.decode(self._inner))
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found, dict):
+                return tuple(found)
+        raise DataError(f"{self.path}: no line is a JSON object; expected one a line")
+
+    def kind_of_text(self, *, labelled: bool) -> tuple[str, tuple[str, ...]]:
+        """(format, columns) of a text file; without labels, each line may be a text."""
+        lines = [line.strip() for line in self.data.splitlines()[:_LINES]]
+        tabs = sum(b"\t" in line for line in lines)
+        if 2 * sum(line.startswith(LABEL_MARK.encode()) for line in lines) > len(lines):
+            return "fasttext", ("label", "text")
+        if 2 * tabs > len(lines) or (labelled and tabs):
+            return "tabbed", ("label", "text")
+        if labelled:
+            raise DataError(
+                f"{self.path}: the first lines have neither a tab nor {LABEL_MARK}; expected "
+                f"label<TAB>text or {LABEL_MARK}x text"
+            )
+        return "tabbed", ("text",)
+
+    @property
+    def _inner(self) -> str:
+        return encoding_of_bytes(self.encoding)
