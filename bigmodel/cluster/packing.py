@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bigmodel
 from bigmodel.config import Recipe
+from bigmodel.data.files import files_of
 from bigmodel.errors import DataError, RecipeError
 from bigmodel.recipe import check_secrets, load_recipe, merge, parse_override
 
@@ -34,10 +35,15 @@ def pack_recipe(path: str, overrides: Sequence[str], storage: str | None) -> Lug
     check_storage(root)
     file = Path(path).resolve()
     files, settings = {f"{FOLDER}/{file.name}": file}, list(overrides)
-    for key, value in local_files(recipe).items():
-        there = f"{FOLDER}/{_path_beside(file, value, key).as_posix()}"
-        files[there] = Path(value)
-        settings.append(f"{key}={json.dumps(there, ensure_ascii=False)}")
+    for key, paths in local_files(recipe).items():
+        for path in paths:
+            files |= _files_beside(file, path, key)
+        places = [json.dumps(_place(file, path), ensure_ascii=False) for path in paths]
+        if key == "data.train":
+            weights = [one.weight for one in recipe.data.train]
+            tables = map("{{path = {}, weight = {}}}".format, places, weights)
+            places = [f"[{', '.join(tables)}]"]
+        settings.append(f"{key}={places[0]}")
     flags = [part for setting in settings for part in ("--set", setting)]
     return Luggage(recipe.name, (f"{FOLDER}/{file.name}", *flags, "--storage", root), files)
 
@@ -54,16 +60,18 @@ def pack_model(model: str, storage: str | None) -> Luggage:
     return Luggage(model.partition("@")[0].rpartition("/")[2], (model, "--storage", root), {})
 
 
-def local_files(recipe: Recipe) -> dict[str, str]:
-    """The files of this machine that a recipe names, by their keys."""
+def local_files(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """The paths at the keys that name files of this machine, globs and folders as they stand."""
     named = {
-        "data.train": recipe.data.train,
-        "data.valid": recipe.data.valid,
-        "data.test": recipe.data.test,
-        "text.user_dictionary": recipe.text.user_dictionary,
-        "text.stop_words": recipe.text.stop_words,
+        "data.train": tuple(one.path for one in recipe.data.train),
+        "data.valid": (recipe.data.valid,),
+        "data.test": (recipe.data.test,),
+        "data.corrections": (recipe.data.corrections,),
+        "text.user_dictionary": (recipe.text.user_dictionary,),
+        "text.stop_words": (recipe.text.stop_words,),
     }
-    return {key: value for key, value in named.items() if value and "://" not in value}
+    found = {key: tuple(path for path in paths if path) for key, paths in named.items()}
+    return {key: paths for key, paths in found.items() if any("://" not in path for path in paths)}
 
 
 def written_storage(path: str | None, overrides: Sequence[str], storage: str | None) -> str:
@@ -102,19 +110,33 @@ def stage(luggage: Luggage, folder: Path) -> None:
         shutil.copyfile(file, folder / there)
 
 
-def _path_beside(recipe: Path, value: str, key: str) -> Path:
-    """The file's path within the recipe's folder; an error where it isn't one that travels."""
-    file, advice = Path(value), "give a URI that the cluster can read, such as s3://…"
+def _place(recipe: Path, path: str) -> str:
+    """Where a path of this recipe is there; a URI is where it was."""
+    return path if "://" in path else f"{FOLDER}/{os.path.relpath(path, recipe.parent)}"
+
+
+def _files_beside(recipe: Path, path: str, key: str) -> dict[str, Path]:
+    """What of a file, glob or folder travels; an error where some of it can't."""
+    if "://" in path:
+        return {}
+    found = [Path(one) for one in files_of(path)]
+    for file in found:
+        _check_beside(recipe, file, key)
+    return {_place(recipe, str(file)): file for file in found}
+
+
+def _check_beside(recipe: Path, file: Path, key: str) -> None:
+    advice = "give a URI that the cluster can read, such as s3://…"
     if not file.is_file():
-        raise DataError(f"{value}: no such file ({key})")
-    if not file.resolve().is_relative_to(recipe.parent):
+        raise DataError(f"{file}: no such file ({key})")
+    inside = Path(os.path.abspath(file)).is_relative_to(recipe.parent)
+    if not (inside and file.resolve().is_relative_to(recipe.parent)):
         raise RecipeError(
-            f"{key} = {value} lies outside the recipe's folder and doesn't travel with the job; "
+            f"{key} = {file} lies outside the recipe's folder and doesn't travel with the job; "
             f"put it beside {recipe.name} (up to 10 MB), or {advice}"
         )
     if file.stat().st_size > LARGEST_FILE:
         raise RecipeError(
-            f"{key} = {value} has {file.stat().st_size / 1e6:.1f} MB, and a file that travels with "
+            f"{key} = {file} has {file.stat().st_size / 1e6:.1f} MB, and a file that travels with "
             f"the job at most 10; {advice}"
         )
-    return file.resolve().relative_to(recipe.parent)

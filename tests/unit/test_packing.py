@@ -40,7 +40,8 @@ def test_the_job_there_reads_the_same_recipe(recipe, tmp_path, monkeypatch):
     path, *flags = luggage.arguments
     overrides = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == "--set"]
     read = load_recipe(path, overrides, storage=flags[-1])
-    assert Path(read.data.train).read_text(encoding="utf-8") == "text,label\n好看,正面\n"
+    (train,) = read.data.train
+    assert Path(train.path).read_text(encoding="utf-8") == "text,label\n好看,正面\n"
     assert Path(read.text.user_dictionary or "").read_text(encoding="utf-8") == "好看 3 v\n"
     assert (read.train.epochs, read.storage, luggage.name) == (3, S3, "reviews")
 
@@ -72,6 +73,38 @@ def test_a_large_file_is_refused(recipe, monkeypatch):
     monkeypatch.setattr(packing, "LARGEST_FILE", 10)
     with pytest.raises(RecipeError, match="travels with the job at most 10"):
         pack_recipe(recipe, [], S3)
+
+
+def test_globs_folders_and_lists_travel_as_they_are_written(recipe, tmp_path, monkeypatch):
+    folder = Path(recipe).parent
+    for name in ("更多/甲.csv", "更多/深/乙.jsonl.gz", "更多/读我.md", "试题.tsv", "改.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("text,label\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    overrides = [
+        'data.train=[{path = "*.csv", weight = 0.5}, {path = "更多"}, {path = "s3://b/x.csv"}]',
+        "data.test=试*",
+        "data.corrections=改.csv",
+    ]
+    luggage = pack_recipe(recipe, overrides, S3)
+    assert sorted(luggage.files) == [
+        "recipe/reviews.toml", "recipe/words/own.txt", "recipe/改.csv",
+        "recipe/更多/深/乙.jsonl.gz", "recipe/更多/甲.csv", "recipe/评论 1.csv", "recipe/试题.tsv",
+    ]  # fmt: skip
+    there = tmp_path / "there"
+    there.mkdir()
+    stage(luggage, there)
+    monkeypatch.chdir(there)
+    path, *flags = luggage.arguments
+    settings = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == "--set"]
+    data = load_recipe(path, settings, storage=S3).data
+    assert [(one.path, one.weight) for one in data.train] == [
+        (str(there / "recipe/*.csv"), 0.5), (str(there / "recipe/更多"), 1), ("s3://b/x.csv", 1),
+    ]  # fmt: skip
+    assert (data.test, data.corrections) == (
+        str(there / "recipe/试*"),
+        str(there / "recipe/改.csv"),
+    )
 
 
 def test_data_that_the_cluster_can_read_stays_where_it_is(recipe):
