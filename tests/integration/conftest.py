@@ -1,10 +1,13 @@
-"""A recipe for a small file of reviews, and what is made of it once a session."""
+"""A recipe for a small file of reviews, what is made of it once a session, and an S3 server."""
 
-from collections.abc import Callable
+import logging
+import uuid
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import pytest
+from pyarrow import fs
 from small_reviews import labelled, write_csv
 
 from bigmodel.config import Recipe
@@ -56,3 +59,32 @@ def mlflow_storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     storage = str(tmp_path_factory.mktemp("storage"))
     open_client(storage, None)
     return storage
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """An S3 server over HTTP with a bucket `bucket`: the variables by which it is found."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line a request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "secret"}
+    endpoint = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    fs.S3FileSystem(
+        access_key="reader",
+        secret_key="secret",
+        endpoint_override=endpoint["AWS_ENDPOINT_URL"],
+        allow_bucket_creation=True,
+    ).create_dir("bucket")
+    yield keys | endpoint
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of an empty folder of one's own there, which the environment leads to."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket/{uuid.uuid4().hex}"
