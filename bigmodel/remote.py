@@ -95,11 +95,15 @@ def _s3(bucket: str, options: Mapping[str, str]) -> Any:
 
     if unknown := set(options) - S3_OPTIONS:
         raise ValueError(f"unknown option {min(unknown)}; known: {', '.join(sorted(S3_OPTIONS))}")
-    endpoints = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
-    of_amazon = not any((options.get("endpoint_override"), *endpoints))
-    found = {"region": fs.resolve_s3_region(bucket)} if of_amazon else {}
+    of_environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = options.get("endpoint_override") or of_environment
+    region = options.get("region")
+    if not endpoint and not region:  # of Amazon's own, whose buckets answer in their region only
+        region = fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
-        **{**found, **options},
+        endpoint_override=endpoint,
+        region=region,
+        scheme=options.get("scheme"),
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=SILENCE_TIMEOUT_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),

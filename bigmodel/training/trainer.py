@@ -19,6 +19,7 @@ from bigmodel.data.prepared import PreparedData
 from bigmodel.errors import ClusterError
 from bigmodel.metrics import confusion, fit_temperature, summary
 from bigmodel.models import build_model
+from bigmodel.remote import remote
 from bigmodel.storage import folder
 from bigmodel.training import news
 from bigmodel.training.fitting import TrainingData
@@ -84,6 +85,7 @@ def _train(
     """Run the workers; their files are gone when this returns."""
     config = recipe.train
     runs = folder(recipe.storage).child("runs")
+    filesystem, path = (None, runs.uri) if runs.local else remote(runs.uri)
     with progress.stage("train", total=config.epochs * len(data.train)) as stage:
 
         def on_news(epoch: dict[str, Any]) -> None:
@@ -103,7 +105,8 @@ def _train(
             scaling_config=ray.train.ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu),
             run_config=ray.train.RunConfig(
                 name=run_id,
-                storage_path=runs.uri,
+                storage_filesystem=filesystem,
+                storage_path=path,
                 failure_config=ray.train.FailureConfig(
                     max_failures=config.max_failures,
                     controller_failure_limit=_STARTS,
