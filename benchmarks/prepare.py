@@ -2,8 +2,8 @@
 
     python -m benchmarks.prepare [--rows 1000000] [--kind linear] [--runs 3]
 
-Needs the sentiment_large set (BIGMODEL_TEST_DATA names the folder of the data sets). Rows beyond its
-own 121,925 are copies with 30 % of their characters replaced, so that copies aren't near-duplicates.
+Needs the sentiment_large set (BIGMODEL_TEST_DATA names the folder of the data sets). Rows beyond
+its own 121,925 are copies with 30 % of their characters replaced: copies aren't near-duplicates.
 """
 
 import argparse

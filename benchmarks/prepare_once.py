@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bigmodel.data.duplicates import BANDS, band_hashes, candidates, groups, similarity
 
 from bigmodel.config import Recipe
+from bigmodel.data.duplicates import BANDS, band_hashes, candidates, groups, similarity
 from bigmodel.data.prepared import table_of
 from bigmodel.data.schema import LabelSet
 from bigmodel.data.split import SPLITS, by_hash, decide, key64
 from bigmodel.recipe import make_recipe
-from bigmodel.text.encoder import EncoderRecipe, concatenate
-from bigmodel.text.occurrences import CHUNK
+from bigmodel.text.encoder import EncoderRecipe
 
 
 def plain(file: Path, recipe: Recipe, storage: Path) -> None:
@@ -46,14 +45,15 @@ def plain(file: Path, recipe: Recipe, storage: Path) -> None:
     held = plan.occurrences([written[i] for i in used])
     training = split[used] == SPLITS.index("train")
     encoder = plan.fit(*held.held_by(training), int(training.sum()))
-    encoded = concatenate([encoder.features.look_up(some) for some in held.slices(CHUNK)])
+    encoded = encoder.features.look_up(held)
     table = table_of(encoded, labels[used].astype(np.int64), np.ones(len(used), np.float32))
     storage.mkdir(parents=True)
     rows = pa.table({"text": [records[i][0] for i in kept], "label": labels, "split": split})
     pq.write_table(rows, storage / "rows.parquet", compression="zstd")
     for name, chosen in (("train", training), ("valid", ~training)):
         part = table.filter(pa.array(chosen))
-        pq.write_table(part, storage / f"{name}.parquet", compression="zstd", use_dictionary=False)
+        with pa.ipc.new_file(storage / f"{name}.arrow", part.schema) as out:
+            out.write_table(part)
     for name, data in encoder.files().items():
         (storage / name).write_bytes(data)
 

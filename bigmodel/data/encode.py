@@ -11,12 +11,12 @@ import pyarrow as pa
 import ray
 from ray.data import Dataset, ExecutionOptions
 
-from bigmodel.data.prepared import Entry, SealedFolder, table_of, write_file, write_parquet
+from bigmodel.data.prepared import Entry, SealedFolder, table_of, write_arrow, write_file
 from bigmodel.data.schema import LabelSet
 from bigmodel.storage import Folder
-from bigmodel.text.encoder import EncoderRecipe, TextEncoder, concatenate
+from bigmodel.text.encoder import EncoderRecipe, TextEncoder
 from bigmodel.text.ngrams import BUCKETS
-from bigmodel.text.occurrences import CHUNK, Keys, Occurrences
+from bigmodel.text.occurrences import Occurrences, offsets_of
 
 ENCODED_SPLITS = ("train", "valid")  # test rows are answered as raw text, like a user's
 Batch = dict[str, npt.NDArray[Any]]
@@ -119,28 +119,25 @@ def _encode(
     (name,) = batch["name"]
     table, held = _read_scratch(scratch, name)
     fitted: TextEncoder = ray.get(encoder)
-    encoded = concatenate([fitted.features.look_up(some) for some in held.slices(CHUNK)])
+    encoded = fitted.features.look_up(held)
     label = labels.ids(table["label"].to_pylist(), where=name)
     rows = table_of(encoded, label, table["weight"].to_numpy())
     entries = []
     for split in ENCODED_SPLITS:
         chosen = rows.filter(pa.compute.equal(table["split"], split))
-        file = name.replace("rows", split)
-        entries.append(write_parquet(target, file, chosen, repeats=False))
+        file = name.replace("rows", split).replace("parquet", "arrow")
+        entries.append(write_arrow(target, file, chosen))
     return pa.table(dict(zip(("name", "size", "digest"), zip(*entries, strict=True), strict=True)))
 
 
 def _write_scratch(scratch: Folder, name: str, table: pa.Table, held: Occurrences) -> None:
     columns = {"keys": _lists(held.offsets, held.keys)}
     if held.counts is not None:
-        columns["counts"] = _lists(held.offsets, held.counts)
+        narrow = np.min_scalar_type(held.counts.max(initial=0))
+        columns["counts"] = _lists(held.offsets, held.counts.astype(narrow))
     for column, values in columns.items():
         table = table.append_column(column, values)
-    sink = pa.BufferOutputStream()
-    about = table.schema.with_metadata({"words": "\n".join(held.words).encode()})
-    with pa.ipc.new_file(sink, about, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
-        file.write_table(table.replace_schema_metadata(about.metadata).combine_chunks())
-    scratch.write(name, sink.getvalue())
+    write_arrow(scratch, name, table.replace_schema_metadata({"words": "\n".join(held.words)}))
 
 
 def _read_scratch(scratch: Folder, name: str) -> tuple[pa.Table, Occurrences]:
@@ -149,10 +146,10 @@ def _read_scratch(scratch: Folder, name: str) -> tuple[pa.Table, Occurrences]:
     lists = table["keys"].combine_chunks()
     counts = None
     if "counts" in table.column_names:
-        counts = table["counts"].combine_chunks().flatten().to_numpy()
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    return table, Occurrences(lists.flatten().to_numpy(), counts, offsets - offsets[0], words)
+        counts = table["counts"].combine_chunks().flatten().to_numpy().astype(np.int32)
+    lengths = pa.compute.list_value_length(lists).to_numpy()
+    return table, Occurrences(lists.flatten().to_numpy(), counts, offsets_of(lengths), words)
 
 
-def _lists(offsets: npt.NDArray[np.int64], values: Keys) -> pa.Array:
+def _lists(offsets: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))

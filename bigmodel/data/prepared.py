@@ -49,6 +49,9 @@ class SealedFolder:
         source = pa.BufferReader(self.read(name))
         return pq.read_table(source, columns=columns, use_threads=False)
 
+    def arrow(self, name: str) -> pa.Table:
+        return pa.ipc.open_file(pa.BufferReader(self.read(name))).read_all()
+
     def parts(self, kind: str) -> list[str]:
         """The part files of a kind, in order."""
         return sorted(name for name in self.files if name.startswith(f"{kind}-"))
@@ -96,7 +99,7 @@ class PreparedData:
 
     def encoded(self, split: str) -> tuple[Encoded, npt.NDArray[np.int64], Weights]:
         """The ids of "train" or "valid", their class ids and their weights, in file order."""
-        parts = [self.encodings.parquet(name) for name in self.encodings.parts(split)]
+        parts = [self.encodings.arrow(name) for name in self.encodings.parts(split)]
         table = pa.concat_tables(parts)
         label = table["label"].to_numpy().astype(np.int64)
         return encoded_of(table), label, table["weight"].to_numpy()
@@ -128,11 +131,20 @@ def write_file(place: Folder, name: str, data: bytes) -> Entry:
     return name, len(data), hashlib.sha256(data).hexdigest()
 
 
-def write_parquet(place: Folder, name: str, table: pa.Table, *, repeats: bool = True) -> Entry:
-    """The same bytes for the same rows; `repeats`: columns hold few different values."""
+def write_parquet(place: Folder, name: str, table: pa.Table) -> Entry:
+    """Rows for people and their tools; the same bytes for the same rows."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="zstd", use_dictionary=repeats)
+    pq.write_table(table.combine_chunks(), sink, compression="zstd")
     return write_file(place, name, sink.getvalue().to_pybytes())
+
+
+def write_arrow(place: Folder, name: str, table: pa.Table) -> Entry:
+    """Numbers for training, as they lie in memory: Parquet takes 20 times as long, and saves a
+    fifth."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table.combine_chunks())
+    return write_file(place, name, sink.getvalue())
 
 
 def seal(place: Folder, entries: Iterable[Entry]) -> None:

@@ -16,6 +16,7 @@ from bigmodel.text.features import (
     Encoded,
     NgramTable,
     Vocabulary,
+    concatenate,
     fit_ngrams,
     fit_vocabulary,
 )
@@ -189,21 +190,6 @@ def make_segmenter(text: TextConfig) -> Segmenter:
         unit=text.segmenter,
         user_dictionary=_read(text.user_dictionary, "text.user_dictionary"),
         stop_words=frozenset(normalizer(word) for word in stop_words.splitlines()) - {""},
-    )
-
-
-def concatenate(parts: Sequence[Encoded]) -> Encoded:
-    """The texts of all parts, in order; none of no parts."""
-    if not parts:
-        return Encoded(np.zeros(0, np.int32), None, np.zeros(1, np.int64), np.zeros(0, np.bool_))
-    starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
-    offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
-    values = [part.values for part in parts if part.values is not None]
-    return Encoded(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate(values) if values else None,
-        np.concatenate([np.zeros(1, np.int64), *offsets]),
-        np.concatenate([part.truncated for part in parts]),
     )
 
 

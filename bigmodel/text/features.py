@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bigmodel.text.ngrams import BUCKETS, Ints, NgramSpans
-from bigmodel.text.occurrences import Occurrences, offsets_of
+from bigmodel.text.occurrences import CHUNK, Occurrences, offsets_of
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = 1  # the id of a token outside the vocabulary; 0 is padding everywhere
@@ -30,6 +30,21 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+
+def concatenate(parts: Sequence[Encoded]) -> Encoded:
+    """The texts of all parts, in order; none of no parts."""
+    if not parts:
+        return Encoded(np.zeros(0, np.int32), None, np.zeros(1, np.int64), np.zeros(0, np.bool_))
+    starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+    offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
+    values = [part.values for part in parts if part.values is not None]
+    return Encoded(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate(values) if values else None,
+        np.concatenate([np.zeros(1, np.int64), *offsets]),
+        np.concatenate([part.truncated for part in parts]),
+    )
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,9 @@ class NgramTable:
 
     def look_up(self, held: Occurrences) -> Encoded:
         """Known n-grams of each text, by rising id; a text with none has no ids."""
+        return concatenate([self._look_up(some) for some in held.slices(CHUNK)])
+
+    def _look_up(self, held: Occurrences) -> Encoded:
         assert held.counts is not None
         ids = self._ids[held.keys]
         known = ids > 0
