@@ -1,0 +1,91 @@
+"""`bigmodel check`: what is wrong with the data, before anything is trained."""
+
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.cluster.session import ray_session
+from jobs.start import job
+from jobs.terminal import table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bigmodel.config import Recipe
+    from bigmodel.data.prepared import PreparedData
+
+MOST_LABELS = 12  # in the terminal; the page has them all
+
+
+def show(result: dict[str, Any]) -> "RenderableType":
+    from rich.console import Group
+
+    aside = {reason: count for reason, count in result["quarantined"].items() if count}
+    labels = [f"{label} {rows:,}" for label, rows in result["classes"]["rows"].items()]
+    if len(labels) > MOST_LABELS:
+        labels[MOST_LABELS:] = [f"and {len(labels) - MOST_LABELS} more"]
+    quick = result["quick_model"]
+    counts = table(
+        {
+            "rows read": f"{result['rows_read']:,}",
+            "rows kept": f"{result['rows_kept']:,}",
+            "duplicates": f"{result['duplicates']:,}",
+            "set aside": ", ".join(f"{reason} {n:,}" for reason, n in aside.items()) or "0",
+            "labels": ", ".join(labels),
+            "perhaps mislabelled": f"{quick['found']:,} of {quick['examined']:,} rows looked at",
+        },
+        title="The data",
+    )
+    return Group(
+        counts,
+        *(f"- {sentence}" for sentence in result["warnings"]),
+        f"report {result['report']}",
+        f"suspects {result['suspects']}",
+    )
+
+
+@job(show=show)
+def main(recipe: "Recipe") -> dict[str, Any]:
+    """Say what is wrong with the data, before anything is trained."""
+    return check(recipe)
+
+
+def check(recipe: "Recipe") -> dict[str, Any]:
+    """The counts of `prepare`, the figures of the report, and where its files stand."""
+    import json
+
+    from bigmodel import progress
+    from bigmodel.evaluation.data_page import data_page
+    from bigmodel.evaluation.data_report import describe
+    from bigmodel.evaluation.data_warnings import warnings
+    from bigmodel.evaluation.suspects import find_suspects
+    from bigmodel.storage import folder
+
+    prepared = _prepared(recipe)
+    place = folder(recipe.storage).child(f"reports/data/{recipe.name}")
+    with progress.stage("check", total=prepared.summary["rows_kept"]) as stage:
+        stage.update(note="describe the rows")
+        found = {**prepared.summary, "reused": prepared.reused, **describe(prepared)}
+        stage.update(note="look for wrong labels")
+        suspects = find_suspects(prepared, seed=recipe.seed)
+        found["quick_model"] = suspects.figures()
+        found["warnings"] = warnings(found, recipe)
+        stage.update(done=prepared.summary["rows_kept"], note="")
+    files = {"report": "data.html", "suspects": "suspects.csv"}
+    found |= {key: place.child(name).uri for key, name in files.items()}
+    place.write("data.html", data_page(recipe.name, found, suspects.rows))
+    place.write("suspects.csv", suspects.csv())
+    place.write("data.json", json.dumps(found, ensure_ascii=False, indent=1).encode())
+    return found
+
+
+def _prepared(recipe: "Recipe") -> "PreparedData":
+    """Ray is only started where nothing is there to reuse."""
+    from bigmodel.data import prepare as stage
+
+    if found := stage.find_prepared(recipe):
+        return found
+    with ray_session():
+        return stage.prepare(recipe)
+
+
+if __name__ == "__main__":
+    main()
