@@ -41,7 +41,7 @@ class Folder:
             if self.local:
                 return (self.local / name).read_bytes()
             filesystem, path = remote(self.uri)
-            with filesystem.open_input_stream(f"{path}/{name}") as stream:
+            with filesystem.open_input_stream(f"{path}/{name}", compression=None) as stream:
                 return bytes(stream.read())
 
     def write(self, name: str, data: bytes) -> None:
@@ -49,7 +49,7 @@ class Folder:
         if not self.local:
             with _told("write", self.uri):
                 filesystem, path = remote(self.uri)
-                with filesystem.open_output_stream(f"{path}/{name}") as stream:
+                with filesystem.open_output_stream(f"{path}/{name}", compression=None) as stream:
                     stream.write(data)
             return
         target = self.local / name

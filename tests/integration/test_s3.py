@@ -1,16 +1,29 @@
 """Folders, artefacts, data and whole jobs on an S3 server over HTTP, and what goes wrong there."""
 
+import gzip
+import json
+import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from small_reviews import labelled
 
 from bigmodel import remote
 from bigmodel.artifact import Artifact
+from bigmodel.config import DataConfig
+from bigmodel.data.read import read_rows
+from bigmodel.data.sources import sources_of
 from bigmodel.errors import ClusterError, ModelError, RecipeError
 from bigmodel.storage import folder
+from jobs.cli import main
 
 TEXT = "房间干净，服务热情"
+BIGMODEL = Path(sys.executable).with_name("bigmodel")
 
 
 def test_a_folder_there_is_as_one_here(s3):
@@ -37,6 +50,12 @@ def test_a_fresh_folder_holds_nothing_of_the_old_one(s3):
     with here.fresh() as target:
         target.write("new.bin", b"new")
     assert here.names() == ["new.bin"]
+
+
+def test_a_compressed_file_is_kept_as_it_is(s3):
+    folder(s3).write("a.csv.gz", gzip.compress(b"text,label"))
+    assert folder(s3).sizes() == {"a.csv.gz": len(gzip.compress(b"text,label"))}
+    assert gzip.decompress(folder(s3).read("a.csv.gz")) == b"text,label"
 
 
 def test_the_endpoint_may_stand_in_the_uri(s3, s3_server, monkeypatch):
@@ -133,3 +152,121 @@ def test_an_endpoint_that_says_nothing_is_left(s3, silent, monkeypatch):
     with pytest.raises(ClusterError, match=r"\(nobody answers\); check the endpoint"):
         folder(f"{s3}?scheme=http&endpoint_override={silent}").read("a.bin")
     assert time.monotonic() - began < 20
+
+
+CSV = "text,label\n" + "".join(f"{text},{label}\n" for text, label in labelled())
+FILES = {
+    "评论/1 月.csv": CSV.encode(),
+    "评论/2 月.csv.gz": gzip.compress(CSV.encode()),
+    "评论/旧/0.csv": b"text,label\n\xba\xc3\xca\xe9,\xba\xc3\n" * 9,  # 好书,好 in GB18030
+    "评论/说明.md": b"read me",
+}
+FOUND = {
+    "评论/1 月.csv": ["1 月.csv"],
+    "评论/2 月.csv.gz": ["2 月.csv.gz"],
+    "评论": ["1 月.csv", "2 月.csv.gz", "旧/0.csv"],
+    "评论/": ["1 月.csv", "2 月.csv.gz", "旧/0.csv"],
+    "评论/*.csv": ["1 月.csv"],
+    "评论/**/*.csv": ["1 月.csv", "旧/0.csv"],
+    "*/2*": ["2 月.csv.gz"],
+}
+
+
+@pytest.fixture
+def data(s3) -> str:
+    """A folder there with the files above."""
+    for name, content in FILES.items():
+        folder(s3).write(name, content)
+    return s3
+
+
+@pytest.mark.parametrize("written", FOUND)
+@pytest.mark.parametrize("options", ["", "?region=us-east-1"])
+def test_data_is_found_there(written, options, data):
+    found = sources_of(DataConfig(train=f"{data}/{written}{options}"))
+    assert [source.path for source in found] == [
+        f"{data}/评论/{name}{options}" for name in FOUND[written]
+    ]
+
+
+def test_data_is_read_there(data):
+    one, two, old = sources_of(DataConfig(train=f"{data}/评论"))
+    for source in (one, two):
+        rows = [row for table in read_rows(source) for row in table.to_pylist()]
+        assert [(row["text"], row["label"]) for row in rows] == labelled()
+    assert (two.compression, old.encoding) == ("gzip", "gb18030")
+    assert next(read_rows(old)).to_pylist()[0]["text"] == "好书"
+
+
+def write_recipe(place: Path, **keys: str) -> Path:
+    """A recipe with dotted keys, as `data_train`."""
+    tree = {"name": "there", "train_num_workers": 1} | keys
+    lines = [f"{key.replace('_', '.', 1)} = {json.dumps(value)}" for key, value in tree.items()]
+    recipe = place / "recipe.toml"
+    recipe.write_text("\n".join(lines), encoding="utf-8")
+    return recipe
+
+
+def bigmodel(*arguments: object, cwd: Path) -> object:
+    """What the real command prints as JSON, in a process with a Ray of its own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
+    command = [BIGMODEL, *map(str, arguments), "--json"]
+    done = subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_trained_with_data_and_storage_there(data, tmp_path):
+    recipe = write_recipe(
+        tmp_path,
+        data_train=f"{data}/评论/1 月.csv",
+        storage=f"{data}/模型 1",
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+    )
+    trained = bigmodel("train", recipe, cwd=tmp_path)
+    assert trained["artifact"].startswith(f"{data}/模型 1/models/there/")
+    assert trained["metrics"]["accuracy"] > 0.9
+    prepared = bigmodel("prepare", recipe, cwd=tmp_path)
+    assert prepared["reused"] and prepared["rows_read"] == 720
+    assert folder(f"{data}/模型 1/runs").names() == []
+    assert {path.name for path in tmp_path.iterdir()} == {"recipe.toml", "mlflow.db"}
+    (answer,) = bigmodel("predict", trained["artifact"], "酒店的早餐很好", cwd=tmp_path)
+    assert answer["labels"][0]["label"] == "正面"
+
+
+FAULTS = {
+    "no such bucket of data": ("data_train", "s3://没有/a.csv", 3, "no such bucket"),
+    "no such file": ("data_train", "S3/没有.csv", 3, "no such file"),
+    "nothing fits": ("data_train", "S3/评论/*.tsv", 3, "no file fits this pattern"),
+    "nobody at the data": ("data_train", "S3/a.csv?AT", 3, "nobody answers"),
+    "no such option": ("data_train", "S3/a.csv?speed=9", 3, "unknown option speed"),
+    "no such bucket to write": ("storage", "s3://没有/a", 2, "no such bucket"),
+    "nobody at the storage": ("storage", "S3/a?AT", 5, "nobody answers"),
+    "no such kind of storage": ("storage", "ftp://a/b", 2, "expected a folder, s3://bucket/…"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_is_wrong_there_is_one_sentence_and_an_exit_code(case, data, closed, tmp_path):
+    key, written, code, sentence = FAULTS[case]
+    place = written.replace("S3", data).replace("AT", f"scheme=http&endpoint_override={closed}")
+    check_sentence({"data_train": f"{data}/评论", key: place}, tmp_path, code, sentence)
+
+
+@pytest.mark.parametrize(("key", "code"), [("data_train", 3), ("storage", 5)])
+def test_wrong_credentials_are_one_sentence_and_an_exit_code(key, code, s3, tmp_path, monkeypatch):
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    here = tmp_path / "评论.csv"
+    here.write_text(CSV, encoding="utf-8")
+    keys = {"data_train": str(here), key: f"{s3}/a.csv"}
+    check_sentence(keys, tmp_path, code, "access is refused); check the credentials")
+
+
+def check_sentence(keys: dict[str, str], place: Path, code: int, sentence: str) -> None:
+    recipe = write_recipe(place, **{"storage": str(place / "storage")} | keys)
+    before = sorted(place.iterdir())
+    done = CliRunner().invoke(main, ["prepare", str(recipe), "--json", "-q"])
+    assert done.stderr.startswith("bigmodel: ") and done.stderr.count("\n") == 1, done.stderr
+    assert sentence in done.stderr
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert sorted(place.iterdir()) == before
