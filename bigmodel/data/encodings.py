@@ -88,7 +88,7 @@ def _transcoded(blocks: Iterable[bytes], encoding: str, path: str) -> Iterator[b
 def detect(sample: bytes, *, limit: float, path: str) -> str:
     """The encoding of a text file by its first bytes, which should end with a line end.
 
-    A mark decides. Else UTF-8, where at most `limit` of the lines aren't that, or most of those
+    A mark decides. Else UTF-8, where at most `limit` of the lines aren't that, or half of those
     that aren't ASCII are; else that of GB18030, Big5 and UTF-16 which makes most sense. DataError
     where none makes any.
     """
@@ -98,7 +98,7 @@ def detect(sample: bytes, *, limit: float, path: str) -> str:
     lines = sample.splitlines()
     bad = _num_bad(lines, "utf-8")
     told = sum(not line.isascii() or b"\0" in line for line in lines)
-    if bad <= min(limit, 0.5) * len(lines) or 2 * bad < told:
+    if bad <= min(limit, 0.5) * len(lines) or 2 * bad <= told:
         return "utf-8"
     likely = {name: _likelihood(sample[:_ENOUGH], name) for name in _FAMILIES}
     best = max(likely, key=likely.__getitem__)

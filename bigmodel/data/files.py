@@ -98,7 +98,7 @@ def files_of(path: str) -> list[str]:
             found = [one.path for one in inside if one.is_file and _format(one.path)]
             missing = f"no data files in this folder; expected {KNOWN}"
         elif info.type != fs.FileType.NotFound or not _WILD & set(place.path):
-            return [path]
+            return [place.uri(place.path)]
         else:
             folder, parts = _fixed(place.path)
             found = list(_fitting(place, folder, parts))

@@ -71,9 +71,9 @@ class Head:
 
     def kind_of_text(self, *, labelled: bool) -> tuple[str, tuple[str, ...]]:
         """(format, columns) of a text file; without labels, each line may be a text."""
-        lines = [line.strip() for line in self.data.splitlines()[:_LINES]]
+        lines = self.data.splitlines()[:_LINES]
         tabs = sum(b"\t" in line for line in lines)
-        if 2 * sum(line.startswith(LABEL_MARK.encode()) for line in lines) > len(lines):
+        if 2 * sum(line.lstrip().startswith(LABEL_MARK.encode()) for line in lines) > len(lines):
             return "fasttext", ("label", "text")
         if 2 * tabs > len(lines) or (labelled and tabs):
             return "tabbed", ("label", "text")

@@ -106,7 +106,7 @@ def _pieces(source: Source, size: int, wanted: Sequence[int]) -> Iterator[bytes 
 def _without_header(found: Iterator[bytes], delimiter: bytes) -> Iterator[bytes]:
     for piece in found:
         if piece.strip(b"\r\n"):
-            if rest := piece[first_record(piece, delimiter).stop :]:
+            if rest := piece[first_record(piece, delimiter).stop :].lstrip(b"\r\n"):
                 yield rest
             break
     yield from found
