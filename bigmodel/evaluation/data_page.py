@@ -46,7 +46,7 @@ def data_page(name: str, found: Figures, suspects: Sequence[Figures]) -> bytes:
         section("Repeated texts", *_repeated(found)),
         section("Set aside", *_aside(found)),
         section("Files", _files(found)),
-        subtitle=f"What bigmodel check found; data id {found['data_id']}",
+        subtitle=f"What bigmodel check found; data id {found['data_id'][:12]}",
     )
 
 
