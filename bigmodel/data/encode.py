@@ -100,7 +100,7 @@ class _Totals:
     def add(self, table: pa.Table) -> None:
         table = table.filter(table["key"].is_valid())
         if self._words is None:
-            np.add.at(self._buckets, table["key"].to_numpy(), table["count"].to_numpy())
+            self._buckets[table["key"].to_numpy()] += table["count"].to_numpy()  # each once
         else:
             counted = zip(table["key"].to_pylist(), table["count"].to_pylist(), strict=True)
             self._words.update(dict(counted))
