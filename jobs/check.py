@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.cluster.session import ray_session
 from jobs.start import job
 from jobs.terminal import table
 
@@ -10,7 +9,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.config import Recipe
-    from bigmodel.data.prepared import PreparedData
 
 MOST_LABELS = 12  # in the terminal; the page has them all
 
@@ -58,12 +56,13 @@ def check(recipe: "Recipe") -> dict[str, Any]:
     from bigmodel.evaluation.data_warnings import warnings
     from bigmodel.evaluation.suspects import find_suspects
     from bigmodel.storage import folder
+    from jobs.prepare import prepare, result_of
 
-    prepared = _prepared(recipe)
+    prepared = prepare(recipe)
     place = folder(recipe.storage).child(f"reports/data/{recipe.name}")
     with progress.stage("check", total=prepared.summary["rows_kept"]) as stage:
         stage.update(note="describe the rows")
-        found = {**prepared.summary, "reused": prepared.reused, **describe(prepared)}
+        found = result_of(prepared) | describe(prepared)
         stage.update(note="look for wrong labels")
         suspects = find_suspects(prepared, seed=recipe.seed)
         found["quick_model"] = suspects.figures()
@@ -75,16 +74,6 @@ def check(recipe: "Recipe") -> dict[str, Any]:
     place.write("suspects.csv", suspects.csv())
     place.write("data.json", json.dumps(found, ensure_ascii=False, indent=1).encode())
     return found
-
-
-def _prepared(recipe: "Recipe") -> "PreparedData":
-    """Ray is only started where nothing is there to reuse."""
-    from bigmodel.data import prepare as stage
-
-    if found := stage.find_prepared(recipe):
-        return found
-    with ray_session():
-        return stage.prepare(recipe)
 
 
 if __name__ == "__main__":

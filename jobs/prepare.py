@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bigmodel.config import Recipe
+    from bigmodel.data.prepared import PreparedData
 
 
 def show(result: dict[str, Any]) -> "Table":
@@ -28,6 +29,8 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     rows |= {"rows kept": f"{result['rows_kept']:,}", "duplicates": f"{result['duplicates']:,}"}
     aside = {reason: count for reason, count in result["quarantined"].items() if count}
     rows["quarantined"] = ", ".join(f"{count:,} {reason}" for reason, count in aside.items()) or 0
+    if unmatched := result["corrections"]["unmatched"]:
+        rows["corrections"] = f"{unmatched:,} of {result['corrections']['given']:,} match no text"
     if near := result["near_duplicates"]["groups"]:
         rows["near-duplicates"] = f"{near:,} groups, each in one split"
     for split, leak in result["leaks"].items():
@@ -46,17 +49,21 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
 @job(show=show)
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Read, check, clean and split the data; nothing is done twice."""
-    return prepare(recipe)
+    return result_of(prepare(recipe))
 
 
-def prepare(recipe: "Recipe") -> dict[str, Any]:
-    """The counts of the prepared rows; Ray is started only where nothing is there to reuse."""
+def prepare(recipe: "Recipe") -> "PreparedData":
+    """The prepared rows; Ray is started only where nothing is there to reuse."""
     from bigmodel.data import prepare as stage
 
-    prepared = stage.find_prepared(recipe)
-    if prepared is None:
-        with ray_session():
-            prepared = stage.prepare(recipe)
+    if found := stage.find_prepared(recipe):
+        return found
+    with ray_session():
+        return stage.prepare(recipe)
+
+
+def result_of(prepared: "PreparedData") -> dict[str, Any]:
+    """The counts of the contract, and where the quarantine stands."""
     return {
         **prepared.summary,
         "reused": prepared.reused,

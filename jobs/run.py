@@ -47,10 +47,10 @@ def main(
 ) -> dict[str, Any]:
     """From a file of labelled texts to an endpoint that answered."""
     from jobs.deploy import check_port
-    from jobs.prepare import check_files, prepare
+    from jobs.prepare import check_files, prepare, result_of
 
     if until == "prepare":
-        return prepare(recipe)
+        return result_of(prepare(recipe))
     start = time.monotonic()
     check_files(recipe)
     if keep and not in_submitted_job():

@@ -216,7 +216,7 @@ def _read_corrections(plan: _Plan) -> Mapping[int, str]:
 
 def _piece_bytes(sources: Sequence[Source]) -> int:
     total = sum(Place.of(source.path).info().size for source in sources)
-    return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
+    return max(FEWEST_BYTES, min(PIECE_BYTES, int(total) // 16))
 
 
 def _found(place: Folder) -> SealedFolder:

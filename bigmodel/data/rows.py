@@ -86,6 +86,10 @@ def write_rows(
     outcome, unit = divide(records, outcome, near, sources, recipe, earlier=earlier)
     summary = summarise(records, outcome, unit, reasons, sources)
     summary["near_duplicates"] = _near_summary(near.among(kept))
+    summary["corrections"] = {
+        "given": len(corrections),
+        "unmatched": int(np.sum(~np.isin(list(corrections), records.key))),
+    }
     summary["files"] = _files(sources, names, records, outcome)
     entries, data_id, split_id = _write_parts(parts, outcome, records.key, unit, target)
     return entries, summary | {"data_id": data_id, "split_id": split_id}

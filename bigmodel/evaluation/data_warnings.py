@@ -29,6 +29,11 @@ def _aside(found: Figures, recipe: Recipe) -> Iterator[str]:
     ):
         if counts.get(reason):
             yield f"{_rows(counts[reason])} {why}"
+    if unmatched := found["corrections"]["unmatched"]:
+        yield (
+            f"{unmatched:,} of {found['corrections']['given']:,} corrections match no text: a text "
+            "must stand there as in the data (a spreadsheet changes those that begin with = + - @)"
+        )
     texts = found["conflicting"]["texts"]
     if found["conflicts"]:
         yield (
