@@ -1,0 +1,205 @@
+"""A look at a file that nobody has described: which column has the texts, which the labels."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from statistics import fmean
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bigmodel.config import DataConfig
+from bigmodel.data.files import check_file, files_of, format_of, opened
+from bigmodel.data.head import Head
+from bigmodel.data.read import read_records
+from bigmodel.data.sources import DELIMITERS, Source, open_source
+from bigmodel.errors import DataError
+
+TEXT_NAMES = frozenset(
+    "text texts content review reviews comment comments sentence title headline query body message "
+    "文本 内容 正文 评论 评论内容 评价 评价内容 句子 微博 标题 新闻 问题 留言".split()
+)
+LABEL_NAMES = frozenset(
+    "label labels category class cat tag type topic sentiment intent polarity target "
+    "标签 类别 分类 类型 类 情感 情感倾向 主题 意图 极性".split()
+)
+"""What people call these columns, in lower case."""
+
+MOST_ROWS = 200_000  # a second or two
+MOST_LABELS = 1_000
+LONGEST_LABEL = 30  # characters, on average
+_NUMBER = re.compile(r"[\d\s.,:/%+\-TZ]+")  # or a date
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_SAMPLE = 1_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name and its values that aren't blank."""
+
+    name: str
+    values: Sequence[str]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(self.values)
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether most values are numbers or dates, or there are none."""
+        sample = self.values[:_SAMPLE]
+        return 2 * sum(_NUMBER.fullmatch(value) is not None for value in sample) >= len(sample)
+
+    @cached_property
+    def length(self) -> float:
+        return fmean(map(len, self.values)) if self.values else 0.0
+
+    @property
+    def weight(self) -> float:
+        """Texts are long, different from each other, and Chinese."""
+        sample = "".join(self.values[:_SAMPLE])
+        chinese = len(_HAN.findall(sample)) / max(1, len(sample))
+        return self.length * len(self.counts) / max(1, len(self.values)) * (0.1 + chinese)
+
+    @property
+    def may_be_label(self) -> bool:
+        """Labels are short, and each stands in two rows or more on average."""
+        few = 2 <= len(self.counts) <= min(MOST_LABELS, len(self.values) // 2)
+        return few and self.length <= LONGEST_LABEL
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found; `labels` has the most frequent first, counted in the first `num_rows`."""
+
+    source: Source
+    num_rows: int
+    text_column: str
+    label_column: str
+    labels: dict[str, int]
+
+
+def look(path: str, *, text_column: str | None = None, label_column: str | None = None) -> Look:
+    """Look at a file, of a folder or glob at the first; DataError where it can't tell.
+
+    A column that is given is taken as it is.
+    """
+    source = _source(files_of(path)[0])
+    rows = _rows(source, MOST_ROWS)
+    if not rows:
+        raise DataError(f"{source.path}: no rows that can be read; expected labelled texts")
+    columns = [
+        Column(name, [value for value in map(str.strip, values) if value])
+        for name, values in zip(source.columns, zip(*rows, strict=True), strict=True)
+    ]
+    label = _named(source, columns, label_column) if label_column else None
+    text = _named(source, columns, text_column) if text_column else None
+    text = text or _text(source, [column for column in columns if column is not label])
+    label = label or _label(source, [column for column in columns if column is not text])
+    _check(source, text, label)
+    return Look(source, len(rows), text.name, label.name, dict(label.counts.most_common()))
+
+
+def _source(path: str) -> Source:
+    """The file with all its columns; which of them is which isn't known yet."""
+    format, compression = format_of(path)
+    check_file(path)
+    if format == "text":
+        return open_source(path, "train", DataConfig(train=path))
+    if format == "parquet":
+        with opened(path) as file:
+            schema = pq.read_schema(file)
+        told = [field.name for field in schema if not _is_thing(field.type)]
+        encoding, columns = "utf-8", tuple(told)
+    else:
+        head = Head.of(path, compression, None, limit=DataConfig(train=path).max_bad_rows)
+        encoding = head.encoding
+        columns = head.keys() if format == "jsonl" else head.header(DELIMITERS[format])[0]
+    if not columns:
+        raise DataError(f"{path}: no columns; expected one with texts and one with their labels")
+    source = Source(
+        path, "train", 1.0, format, compression, encoding, tuple(columns), 0, None, None
+    )
+    if format != "jsonl":
+        return source
+    # a record of these is only one where the text is a string
+    found = [replace(source, text=place) for place in range(len(columns))]
+    return max(found, key=lambda source: len(_rows(source, _SAMPLE)))
+
+
+def _is_thing(kind: pa.DataType) -> bool:
+    """Whether a Parquet column has lists, structures or bytes."""
+    tests = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in tests)
+
+
+def _rows(source: Source, most: int) -> list[list[str]]:
+    """The first records that can be read."""
+    records = islice(read_records(source), most)
+    return [fields for _, fields, _ in records if fields is not None]
+
+
+def _named(source: Source, columns: Sequence[Column], name: str) -> Column:
+    found = [column for column in columns if column.name == name]
+    if len(found) != 1:
+        problem = "several columns are called" if found else "no column"
+        raise DataError(f"{source.path}: {problem} {name!r} (found: {_names(columns)})")
+    return found[0]
+
+
+def _text(source: Source, columns: Sequence[Column]) -> Column:
+    worded = [column for column in columns if not column.is_number]
+    if not worded:
+        raise DataError(
+            f"{source.path}: no column with texts, all are numbers, dates or blank "
+            f"(found: {_names(columns)}); expected texts in one and their labels in another"
+        )
+    called = [c for c in worded if c.name.strip().lower() in TEXT_NAMES and not c.may_be_label]
+    return max(called or worded, key=lambda column: column.weight)
+
+
+def _label(source: Source, columns: Sequence[Column]) -> Column:
+    if not columns:
+        raise DataError(
+            f"{source.path}: only the column {source.columns[0]!r}; expected a second one with "
+            "the labels: add it"
+        )
+    fit = [column for column in columns if column.may_be_label]
+    called = [column for column in fit if column.name.strip().lower() in LABEL_NAMES]
+    usual = [column for column in fit if column.name == "label"]
+    found = usual or called or fit
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"{source.path}: several columns could be the labels ({_names(found)}); "
+            "name one with --label-column"
+        )
+    counted = ", ".join(f"{c.name!r} {len(c.counts):,} in {len(c.values):,}" for c in columns)
+    raise DataError(
+        f"{source.path}: no column looks like labels, which are short and repeat (different "
+        f"values: {counted}); add one, or name it with --label-column"
+    )
+
+
+def _check(source: Source, text: Column, label: Column) -> None:
+    """DataError for a file without a header, or of a text format with its columns exchanged."""
+    if text is label:
+        raise DataError(f"{source.path}: {text.name!r} is named for texts and labels; name two")
+    if source.format in DELIMITERS and label.name in label.counts:
+        raise DataError(
+            f"{source.path}: the first line looks like a row ({_names([label, text])}), not like "
+            "the names of the columns; put a line such as text,label above it"
+        )
+    if source.format in ("tabbed", "fasttext") and text.name != "text":
+        raise DataError(
+            f"{source.path}: looks like text<TAB>label; expected label<TAB>text: exchange them, or "
+            "save the file as .tsv under the names of the columns"
+        )
+
+
+def _names(columns: Sequence[Column]) -> str:
+    return ", ".join(column.name[:LONGEST_LABEL] for column in columns)
