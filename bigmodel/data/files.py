@@ -161,7 +161,7 @@ def told(path: str) -> Iterator[None]:
     """What goes wrong with a file, its disk or its network, as a sentence."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         if any(partial in said for partial in _PARTIAL):
             raise DataError(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,7 +69,8 @@ class Fields:
 def parse(source: Source, piece: bytes | pa.Table, wanted: Sequence[int]) -> Fields:
     """The columns at the positions `wanted` of a piece; a Parquet piece has those alone."""
     if not isinstance(piece, bytes):
-        return _table(piece)
+        judged = [place in (source.text, source.label, source.group) for place in wanted]
+        return _table(piece, judged)
     encoding = encoding_of_bytes(source.encoding)
     if source.format in DELIMITERS:
         return _delimited(source, piece, wanted, encoding)
@@ -190,33 +192,44 @@ def _json(source: Source, wanted: Sequence[int]) -> Reader:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 _LINES = {"jsonl": _json, "tabbed": _tabbed, "fasttext": _fasttext}
 
 
-def _table(table: pa.Table) -> Fields:
-    """Of a Parquet file: null is the empty string; `raw` of an odd record is its values as JSON."""
-    columns = [_strings(column.combine_chunks()).fill_null("") for column in table.columns]
+def _table(table: pa.Table, judged: Sequence[bool]) -> Fields:
+    """Of a Parquet file: null is the empty string; `raw` of an odd record is its values as JSON.
+
+    Of columns that aren't judged anything may be there, of any length.
+    """
+    columns = [
+        _strings(column.combine_chunks(), one).fill_null("")
+        for column, one in zip(table.columns, judged, strict=True)
+    ]
+    lengths = (pc.binary_length(c) for c, one in zip(columns, judged, strict=True) if one)
     try:
         for column in columns:
             column.validate(full=True)  # are the bytes UTF-8?
-        if all(pc.all(pc.less(pc.binary_length(c), LONGEST)).as_py() for c in columns):
+        if all(pc.all(pc.less(length, LONGEST)).as_py() for length in lengths):
             return Fields.good(columns)
     except pa.ArrowInvalid:
         pass
     rows = zip(*(column.cast(pa.binary()).to_pylist() for column in columns), strict=True)
-    return Fields.of(_judged(rows, table.column_names), len(columns))
+    return Fields.of(_checked(rows, table.column_names, judged), len(columns))
 
 
-def _judged(rows: Iterable[Sequence[bytes]], names: Sequence[str]) -> Iterator[list[str] | Odd]:
+def _checked(
+    rows: Iterable[Sequence[bytes]], names: Sequence[str], judged: Sequence[bool]
+) -> Iterator[list[str] | Odd]:
     for row in rows:
         values = [value.decode("utf-8", "backslashreplace") for value in row]
         raw = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False).encode()
-        if any(len(value) >= LONGEST for value in row):
+        if any(one and len(value) >= LONGEST for value, one in zip(row, judged, strict=True)):
             yield Odd("too long", raw)
         elif any(flaw(value, "utf-8") == "bytes" for value in row):
             yield Odd("bytes", raw)
@@ -224,10 +237,13 @@ def _judged(rows: Iterable[Sequence[bytes]], names: Sequence[str]) -> Iterator[l
             yield values
 
 
-def _strings(array: pa.Array) -> pa.Array:
-    """Any values as strings; bytes aren't looked at."""
+def _strings(array: pa.Array, judged: bool) -> pa.Array:
+    """Any values as strings, lists and the like as JSON; the bytes of texts aren't looked at."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if "binary" in str(array.type):
+    if "binary" not in str(array.type):
+        with suppress(pa.ArrowNotImplementedError):
+            return array.cast(pa.string())
+    elif judged:
         return array.cast(pa.binary()).view(pa.string())
-    return array.cast(pa.string())
+    return pa.array([_written(value) for value in array.to_pylist()], pa.string())

@@ -1,12 +1,18 @@
 """From texts to answers, files of answers, and the figures of a report."""
 
 import csv
+import gzip
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score
 
+from bigmodel.config import DataConfig
+from bigmodel.data.read import read_records
+from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
 from bigmodel.evaluation.labelling import label_file
 from bigmodel.evaluation.report import evaluate, labelled_rows
@@ -93,10 +99,55 @@ def test_a_row_without_a_text_gets_no_answer_and_keeps_its_place(predictor, tmp_
     assert all(row[2:] == ["", "", "false"] for row in rows if not row[2])
 
 
-def test_a_file_in_another_encoding_is_refused_and_nothing_written(predictor, tmp_path):
-    with pytest.raises(DataError, match=r"2 of 2 rows can't be read as utf-8"):
-        labelled(predictor, tmp_path, "text\n书很好看\n物流太慢\n".encode("gb18030"))
+def test_a_file_of_which_most_cannot_be_read_is_refused_and_nothing_written(predictor, tmp_path):
+    with pytest.raises(DataError, match=r"2 of 3 rows can't be read as csv in utf-8; mend the f"):
+        labelled(predictor, tmp_path, "id,text\n书很好看\n物流太慢\n3,书很好看\n")
     assert not (tmp_path / "out.csv").exists()
+
+
+INPUTS = {
+    "a.csv": "id,text\n1,书很好看\n2\n3,\n".encode("gb18030"),
+    "b.tsv.gz": gzip.compress("id\ttext\n1\t书很好看\n2\n3\t\n".encode()),
+    "c.jsonl": '{"id": 1, "text": "书很好看"}\n2\n{"id": 3, "text": null}'.encode(),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("out", ["out.csv", "out.tsv.gz", "out.csv.zst"])
+def test_every_format_is_labelled_with_the_rows_in_their_places(predictor, tmp_path, name, out):
+    (tmp_path / name).write_bytes(INPUTS[name])
+    assert label_file(predictor, str(tmp_path / name), str(tmp_path / out)) == (3, 1)
+    (one,) = [open_source(str(tmp_path / out), "test", DataConfig(train="x"), labelled=False)]
+    assert one.columns == ("id", "text", "predicted", "score", "abstained")
+    rows = [fields[:3] for _, fields, _ in read_records(one)]
+    assert rows == [["1", "书很好看", "正面"], ["", "2", ""], ["3", "", ""]]
+
+
+def test_lines_of_text_are_labelled(predictor, tmp_path):
+    (tmp_path / "a.txt").write_text("书很好看\n物流太慢\n", encoding="utf-8")
+    assert label_file(predictor, str(tmp_path / "a.txt"), str(tmp_path / "out.csv")) == (2, 2)
+    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[:2] for line in lines] == [
+        ["text", "predicted"], ["书很好看", "正面"], ["物流太慢", "负面"],
+    ]  # fmt: skip
+
+
+def test_a_parquet_file_is_labelled(predictor, tmp_path):
+    columns = {
+        "id": [7, None],
+        "text": ["书很好看", None],
+        "of": [[1.5], []],
+        "raw": [b"\xff", b""],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert label_file(predictor, str(tmp_path / "a.parquet"), str(tmp_path / "out.csv")) == (2, 1)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row[:4] for row in csv.reader(file)]
+    assert rows == [
+        [*columns],
+        ["7", "书很好看", "[1.5]", "\\xff"],
+        ["", "", "[]", ""],
+    ]
 
 
 def test_a_header_alone_gives_a_header_alone(predictor, tmp_path):
@@ -163,6 +214,14 @@ def test_every_readable_row_of_a_file_is_scored_duplicates_included(predictor, t
     texts, truth = labelled_rows(str(path), predictor)
     assert texts == ["很好", "很好", "太差"]
     assert truth.tolist() == [predictor.labels.index(name) for name in ("正面", "正面", "负面")]
+
+
+def test_the_files_of_a_folder_are_scored_together(predictor, tmp_path):
+    (tmp_path / "评论.csv").write_text("text,label\n很好,正面\n", encoding="gb18030")
+    (tmp_path / "更多.txt").write_text("负面\t太差\n负面\t\n", encoding="utf-8")
+    texts, truth = labelled_rows(str(tmp_path), predictor)
+    assert texts == ["太差", "很好"]
+    assert truth.tolist() == [predictor.labels.index(name) for name in ("负面", "正面")]
 
 
 @pytest.mark.parametrize(

@@ -421,6 +421,13 @@ def test_a_file_that_is_not_what_its_name_says_is_one_sentence(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
+def test_a_parquet_file_with_damaged_names_is_one_sentence(tmp_path):
+    data = parquet(tmp_path / "whole", text=["很好"], label=["正面"]).read_bytes()
+    path = written(tmp_path, data.replace(b"text", b"te\xaat"), "评论.parquet")
+    with pytest.raises(DataError, match=rf"^{path}: can't read the data \('utf-8' codec can't"):
+        rows_of(path)
+
+
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "undefined", "", "a\0b"])
 def test_an_encoding_that_python_does_not_know_is_refused(tmp_path, encoding):
     with pytest.raises(RecipeError, match=r"data\.encoding = .* is no encoding; try utf-8"):
