@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from bigmodel.errors import RecipeError
+from bigmodel.remote import NO_BUCKET, REFUSED, SILENT, fault
 from bigmodel.storage import Folder, folder
 
 
@@ -65,6 +66,24 @@ def test_a_uri_of_another_kind_is_refused(uri, sentence):
     with pytest.raises(RecipeError) as caught:
         folder(uri).read("a")
     assert str(caught.value).startswith(f"{uri}: can't read there ({sentence}")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("When reading a: AWS Error NETWORK_CONNECTION during HeadObject operation: …", SILENT),
+        ("When reading a: AWS Error ACCESS_DENIED during HeadObject operation: …", REFUSED),
+        ("When listing a: AWS Error INVALID_ACCESS_KEY_ID during ListObjectsV2 …", REFUSED),
+        ("When writing a: AWS Error NO_SUCH_BUCKET during CreateMultipartUpload …", NO_BUCKET),
+        ("google::cloud::Status(UNAVAILABLE: … Could not connect to server", SILENT),
+        ("google::cloud::Status(UNAVAILABLE: … Could not create a OAuth2 access token", REFUSED),
+        ("google::cloud::Status(PERMISSION_DENIED: …", REFUSED),
+        ("When reading ACCESS_DENIED.csv: AWS Error UNKNOWN during …", None),
+        ("No space left on device", None),
+    ],
+)
+def test_what_an_object_store_says_is_understood(said, kind):
+    assert fault(OSError(said)) is kind
 
 
 def test_a_child_and_a_parent_keep_the_options_of_a_uri():
