@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bigmodel.config import Recipe
 from bigmodel.data.duplicates import THRESHOLD, Groups, Pairs, groups
-from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED, UNREADABLE, LabelSet
+from bigmodel.data.refusals import labels_of
+from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED, UNREADABLE
 from bigmodel.data.sources import Source
 from bigmodel.data.split import (
     BRIDGING,
@@ -27,7 +28,6 @@ from bigmodel.data.split import (
     hold,
     join,
 )
-from bigmodel.errors import DataError
 
 _TEST, _VALID, _TRAIN, _WEIGHTED = range(4)
 _REASONS = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
@@ -177,7 +177,7 @@ def summarise(
         counts = np.bincount(records.label[outcome == place], minlength=len(records.names))
         named = zip(records.names, counts.tolist(), strict=True)
         splits[split] = {name: count for name, count in sorted(named) if count}
-    labels = _labels(splits, sources)
+    labels = labels_of(splits, sources)
     return {
         "rows_read": len(outcome),
         "rows_kept": int(np.sum(outcome >= 0)),
@@ -191,48 +191,12 @@ def summarise(
     }
 
 
-def check_bad_rows(
-    reasons: Mapping[str, int], num_rows: int, limit: float, *, where: str, first: str
-) -> None:
-    """DataError where too many records are unreadable or empty; `first` describes one of them."""
-    counts = {reason: reasons.get(reason, 0) for reason in (UNREADABLE, EMPTY)}
-    bad = sum(counts.values())
-    if bad <= limit * num_rows:
-        return
-    said = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
-    raise DataError(
-        f"{first}: {bad} of {num_rows} rows can't be used ({said}), more than data.max_bad_rows "
-        f"allows ({limit:.2%}); they stand in {where} with their reasons: mend them, set "
-        "data.encoding, or allow more"
-    )
-
-
 def _ranks(sources: Sequence[Source]) -> npt.NDArray[np.int8]:
     """Whose rows go first, of each source."""
     given = {"test": _TEST, "valid": _VALID}
     plain = [given.get(source.split, _TRAIN) for source in sources]
     weighted = [source.split == "train" and source.weight != 1 for source in sources]
     return np.where(weighted, _WEIGHTED, plain).astype(np.int8)
-
-
-def _labels(splits: dict[str, dict[str, int]], sources: Sequence[Source]) -> LabelSet:
-    where = {source.split: source.path for source in reversed(sources)}
-    labels = LabelSet.of(splits["train"])
-    for split in ("valid", "test"):
-        unknown = sorted(set(splits[split]) - set(labels.names))
-        if unknown and split in where:
-            labels.ids(unknown, where=where[split])
-        if unknown:
-            raise DataError(
-                f"{where['train']}: too few rows with the label {unknown[0]!r}: none fell into the "
-                "training split; add rows with it, or take it out"
-            )
-        if not splits[split]:
-            raise DataError(
-                f"{where.get(split, where['train'])}: no row is left for the {split} split; "
-                f"add rows, or name a file with data.{split}"
-            )
-    return labels
 
 
 def _deviation(splits: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:

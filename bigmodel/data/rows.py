@@ -21,8 +21,9 @@ from bigmodel.data import tasks
 from bigmodel.data.duplicates import BANDS, Groups
 from bigmodel.data.near import near_pairs
 from bigmodel.data.prepared import QUARANTINE, Entry, write_parquet
-from bigmodel.data.quality import Near, Records, check_bad_rows, divide, settle, summarise
+from bigmodel.data.quality import Near, Records, divide, settle, summarise
 from bigmodel.data.read import pieces
+from bigmodel.data.refusals import check_bad_rows, check_columns
 from bigmodel.data.sources import Source
 from bigmodel.data.split import CONFLICTING, UNUSABLE, Decisions, Earlier, Keys
 from bigmodel.errors import DataError
@@ -123,7 +124,14 @@ def _read_all(
     while waiting:
         finish()
     ledger.check_labels(corrections, recipe.data.corrections)
-    return ledger.parts, ledger.records(), ledger.reasons
+    records = ledger.records()
+    check_columns(
+        sources[0],
+        usable=int(records.usable.sum()),
+        num_labels=len(records.names),
+        num_numbers=ledger.num_numbers,
+    )
+    return ledger.parts, records, ledger.reasons
 
 
 class _Ledger:
@@ -136,7 +144,7 @@ class _Ledger:
         self._file_names = names
         self.parts: list[Part] = []
         self.reasons: Counter[str] = Counter()
-        self.num_rows = 0
+        self.num_rows = self.num_numbers = 0
         self._with_groups = with_groups
         self._names: dict[str, int] = {}
         self._before: set[str] = set()
@@ -154,7 +162,9 @@ class _Ledger:
         )
         self.parts.append(Part(place, self.num_rows, len(table), rows, brief, tuple(bands)))
         self.num_rows += len(table)
-        self._before.update(json.loads(table.schema.metadata[b"labels"]))
+        before, num_numbers = json.loads(table.schema.metadata[b"about"])
+        self._before.update(before)
+        self.num_numbers += num_numbers
         reason = table["reason"]
         self.reasons.update(reason.drop_null().to_pylist())
         labels = table["label"].combine_chunks()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from bigmodel.data.split import BRIDGING, CONFLICTING, DUPLICATE, SPLITS, Decisi
 from bigmodel.storage import Folder
 from bigmodel.text.normalize import Normalizer
 
+_NUMBER = re.compile(r"[-+]?[0-9][0-9.,:/ %-]*")
 _BY_OUTCOME = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
 
 
@@ -34,8 +36,8 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
     """(brief, rows, bands…): the columns to judge by, the records, and their MinHash bands.
 
     brief: key, label, group (a hash, 0 without one), reason; its metadata has the labels as they
-    were written. rows: those of `read_piece` and `written`, the normalised text, null in what isn't
-    usable. Each band is a uint64 array of the usable records.
+    were written, and how many texts are numbers. rows: those of `read_piece` and `written`, the
+    normalised text, null in what isn't usable. Each band is a uint64 array of the usable records.
     """
     rows = read_piece(source, piece)
     columns = {name: rows[name].to_pylist() for name in ("text", "label", "group", "reason")}
@@ -69,7 +71,7 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
             "group": pa.array(group, pa.int64()),
             "reason": reason,
         }
-    ).replace_schema_metadata({"labels": json.dumps(sorted(before))})
+    ).replace_schema_metadata({"about": json.dumps([sorted(before), _num_numbers(texts)])})
     for name, column in (
         ("label", label),
         ("reason", reason),
@@ -78,6 +80,10 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
         rows = rows.set_column(rows.schema.get_field_index(name), name, column)
     bands = band_hashes([text for text in texts if text is not None])
     return (brief, rows.append_column("written", written), *np.ascontiguousarray(bands.T))
+
+
+def _num_numbers(texts: Sequence[str | None]) -> int:
+    return sum(text is not None and _NUMBER.fullmatch(text) is not None for text in texts)
 
 
 def pairs_of(

@@ -29,10 +29,11 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.files", "data.encodings",
-    "data.records", "data.sources", "data.read", "data.duplicates", "data.split", "data.quality",
-    "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton", "training.fitting",
-    "training.team", "evaluation", "records", "tracking", "registry",
+    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.files",
+    "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
+    "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
+    "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
+    "training.fitting", "training.team", "evaluation", "records", "tracking", "registry",
 )  # fmt: skip
 
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigmodel.data.duplicates import THRESHOLD
-from bigmodel.data.quality import Near, Records, check_bad_rows, divide, settle, summarise
+from bigmodel.data.quality import Near, Records, divide, settle, summarise
+from bigmodel.data.refusals import check_bad_rows, check_columns
 from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED, UNREADABLE, LabelSet
 from bigmodel.data.sources import Source
 from bigmodel.data.split import BRIDGING, DUPLICATE, SPLITS, Earlier, key64
@@ -190,6 +191,16 @@ def test_too_many_bad_rows_are_counted_by_reason_with_the_first_one_and_the_way_
     )
     with pytest.raises(DataError, match=said):
         check_bad_rows(reasons, 82, 0.02, **about)
+
+
+def test_a_column_of_numbers_is_no_column_of_texts_or_labels():
+    check_columns(source("train"), usable=40, num_labels=2, num_numbers=20)
+    said = r"train\.csv: 21 of 40 texts in the column 'text' are numbers \(found: text, label\)"
+    with pytest.raises(DataError, match=said):
+        check_columns(source("train"), usable=40, num_labels=2, num_numbers=21)
+    said = "the column 'label' has 39 different values in 40 rows, and labels repeat"
+    with pytest.raises(DataError, match=said):
+        check_columns(source("train"), usable=40, num_labels=39, num_numbers=0)
 
 
 def test_a_label_too_rare_for_the_training_split_is_named():

@@ -1,5 +1,6 @@
 """What a task does with one piece of data, without Ray."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_correction_changes_the_label_and_an_empty_one_takes_the_text_out(path
     brief, rows, bands = read(path, LINES, mended)
     assert rows["label"].to_pylist()[0] == "负面"
     assert brief["reason"].to_pylist()[-1] == REMOVED
-    assert b"\\u6b63" in brief.schema.metadata[b"labels"]  # 正面, as the file has it
+    assert json.loads(brief.schema.metadata[b"about"]) == [["正面", "负面"], 0]  # as in the file
     assert len(bands[0]) == 1
 
 
