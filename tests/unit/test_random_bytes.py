@@ -1,7 +1,7 @@
 """Any bytes in a file of any kind: rows or one sentence come out, and no record gets lost."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_files import REVIEWS, WHOLE, check, damaged
 
@@ -13,16 +13,19 @@ def test_a_whole_file_has_all_its_rows(tmp_path, name):
     assert check(path) == len(REVIEWS)
 
 
-@pytest.mark.parametrize("name", WHOLE)
-@given(data=st.binary(max_size=300))
+names = st.sampled_from(list(WHOLE))
+
+
+@settings(max_examples=150)
+@given(name=names, data=st.binary(max_size=300))
 def test_any_bytes_are_rows_or_one_sentence(tmp_path_factory, name, data):
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(data)
     check(path)
 
 
-@pytest.mark.parametrize("name", WHOLE)
-@given(chance=st.randoms(use_true_random=True))
+@settings(max_examples=150)
+@given(name=names, chance=st.randoms(use_true_random=True))
 def test_a_damaged_file_is_rows_or_one_sentence(tmp_path_factory, name, chance):
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(damaged(WHOLE[name], chance))
