@@ -86,6 +86,7 @@ class TextEncoder:
             unit=about["segmenter"],
             user_dictionary=files["user_dictionary.txt"].decode(),
             stop_words=frozenset(about["stop_words"]),
+            normalizer=normalizer,
         )
         for package, used, installed in (
             (segmenter.engine, about["engine_version"], segmenter.engine_version),
@@ -190,6 +191,7 @@ def make_segmenter(text: TextConfig) -> Segmenter:
         unit=text.segmenter,
         user_dictionary=_read(text.user_dictionary, "text.user_dictionary"),
         stop_words=frozenset(normalizer(word) for word in stop_words.splitlines()) - {""},
+        normalizer=normalizer,
     )
 
 
