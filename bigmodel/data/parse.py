@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,24 +28,30 @@ class Odd(NamedTuple):
 
 @dataclass(frozen=True)
 class Fields:
-    """A row a record, in order: some columns of strings; `detail` and `raw` are null but of odd
-    records, whose columns are null."""
+    """A row a record, in order: columns of strings, and of odd records `detail` and `raw` instead.
+
+    These two are null where a record is good, the columns where it is odd.
+    """
 
     columns: list[pa.Array]
     detail: pa.Array
     raw: pa.Array
 
     @classmethod
-    def of(cls, records: Iterable[Sequence[str] | Odd], width: int) -> "Fields":
-        """Of values that all can be UTF-8, `width` of them a record."""
-        rows = list(records)
-        nothing = [None] * width
-        good = [nothing if isinstance(row, Odd) else row for row in rows]
-        odd = [row if isinstance(row, Odd) else (None, None) for row in rows]
+    def of(
+        cls, found: Sequence[Sequence[str] | str], raws: Sequence[bytes], width: int
+    ) -> "Fields":
+        """Of each record's `width` values, which all can be UTF-8, or what is wrong with it."""
+        details = [one if isinstance(one, str) else None for one in found]
+        columns = [
+            [None if detail else one[place] for one, detail in zip(found, details, strict=True)]
+            for place in range(width)
+        ]
+        odd = [raw if detail else None for raw, detail in zip(raws, details, strict=True)]
         return cls(
-            [pa.array((row[place] for row in good), pa.string()) for place in range(width)],
-            pa.array((detail for detail, _ in odd), pa.string()),
-            pa.array((raw for _, raw in odd), pa.binary()),
+            [pa.array(column, pa.string()) for column in columns],
+            pa.array(details, pa.string()),
+            pa.array(odd, pa.binary()),
         )
 
     @classmethod
@@ -74,9 +80,9 @@ def parse(source: Source, piece: bytes | pa.Table, wanted: Sequence[int]) -> Fie
     encoding = encoding_of_bytes(source.encoding)
     if source.format in DELIMITERS:
         return _delimited(source, piece, wanted, encoding)
+    lines = [line for line in piece.splitlines() if line]
     read = _LINES[source.format](source, wanted)
-    records = (_record(line, read, encoding) for line in piece.splitlines() if line)
-    return Fields.of(records, len(wanted))
+    return Fields.of([_record(line, read, encoding) for line in lines], lines, len(wanted))
 
 
 def _delimited(source: Source, piece: bytes, wanted: Sequence[int], encoding: str) -> Fields:
@@ -131,13 +137,14 @@ Reader = Callable[[str], list[str] | str]
 """From a line to the wanted values, or to what is wrong with it."""
 
 
-def _record(line: bytes, read: Reader, encoding: str) -> list[str] | Odd:
+def _record(line: bytes, read: Reader, encoding: str) -> list[str] | str:
     if len(line) >= LONGEST:
-        return Odd("too long", line)
-    if detail := flaw(line, encoding):
-        return Odd(detail, line)
-    found = read(line.decode(encoding))
-    return Odd(found, line) if isinstance(found, str) else found
+        return "too long"
+    try:
+        text = line.decode(encoding)
+    except UnicodeDecodeError:
+        return "bytes"
+    return "NUL" if "\0" in text else read(text)
 
 
 def _tabbed(source: Source, wanted: Sequence[int]) -> Reader:
@@ -219,22 +226,18 @@ def _table(table: pa.Table, judged: Sequence[bool]) -> Fields:
             return Fields.good(columns)
     except pa.ArrowInvalid:
         pass
-    rows = zip(*(column.cast(pa.binary()).to_pylist() for column in columns), strict=True)
-    return Fields.of(_checked(rows, table.column_names, judged), len(columns))
+    rows = list(zip(*(column.cast(pa.binary()).to_pylist() for column in columns), strict=True))
+    values = [[one.decode("utf-8", "backslashreplace") for one in row] for row in rows]
+    found = [_fault(row, judged) or one for row, one in zip(rows, values, strict=True)]
+    named = (dict(zip(table.column_names, one, strict=True)) for one in values)
+    raws = [json.dumps(one, ensure_ascii=False).encode() for one in named]
+    return Fields.of(found, raws, len(columns))
 
 
-def _checked(
-    rows: Iterable[Sequence[bytes]], names: Sequence[str], judged: Sequence[bool]
-) -> Iterator[list[str] | Odd]:
-    for row in rows:
-        values = [value.decode("utf-8", "backslashreplace") for value in row]
-        raw = json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False).encode()
-        if any(one and len(value) >= LONGEST for value, one in zip(row, judged, strict=True)):
-            yield Odd("too long", raw)
-        elif any(flaw(value, "utf-8") == "bytes" for value in row):
-            yield Odd("bytes", raw)
-        else:
-            yield values
+def _fault(row: Sequence[bytes], judged: Sequence[bool]) -> str | None:
+    if any(one and len(value) >= LONGEST for value, one in zip(row, judged, strict=True)):
+        return "too long"
+    return "bytes" if any(flaw(value, "utf-8") == "bytes" for value in row) else None
 
 
 def _strings(array: pa.Array, judged: bool) -> pa.Array:
