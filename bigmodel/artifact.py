@@ -24,7 +24,6 @@ from bigmodel.golden import GOLDEN_TEXTS
 from bigmodel.models import build_model
 from bigmodel.storage import Folder, folder
 from bigmodel.text.encoder import TextEncoder
-from bigmodel.text.normalize import normalize
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -210,12 +209,13 @@ def _read_manifest(place: Folder) -> dict[str, Any]:
 
 
 def _golden(artifact: Artifact) -> dict[str, Any]:
+    cut = artifact.encoder.segmenter.cut
     texts = [*GOLDEN_TEXTS, *artifact.encoder.segmenter.own_words()]
     encoded = artifact.encoder.encode(texts)
     bounds = zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True)
     return {
         "texts": texts,
-        "tokens": [artifact.encoder.segmenter.cut(normalize(text)) for text in texts],
+        "tokens": [cut(artifact.encoder.normalizer(text)) for text in texts],
         "ids": [encoded.ids[start:end].tolist() for start, end in bounds],
         "scores": artifact.score(texts).scores.tolist(),
     }

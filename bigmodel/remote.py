@@ -70,7 +70,7 @@ def remote(uri: str) -> tuple[Any, str]:
     scheme, _, rest = base.partition("://")
     root, _, path = rest.partition("/")
     if scheme not in SCHEMES or not root:
-        raise ValueError("expected a folder, s3://bucket/… or gs://bucket/…")
+        raise ValueError("expected a path, s3://bucket/… or gs://bucket/…")
     bucket = root.rpartition("@")[2]  # gs://anonymous@bucket
     return _opened(scheme, root, query), f"{bucket}/{path}".rstrip("/")
 

@@ -93,6 +93,12 @@ def server(given: str | None) -> str | None:
     return uri
 
 
+def check_place(recipe: Recipe) -> None:
+    """RecipeError where a run has no place to be recorded; asks no server."""
+    if not server(recipe.tracking.uri):
+        database(recipe.storage)
+
+
 def open_client(storage: str, uri: str | None) -> Any:
     """An `MlflowClient` for the server at `uri`, or for the database under a local storage.
 

@@ -7,6 +7,8 @@ import click
 import bigmodel
 
 VERBS = {
+    "new": "Look at a file, and write a recipe for it.",
+    "check": "Say what is wrong with the data.",
     "run": "From a file of labelled texts to an endpoint that answered.",
     "prepare": "Read, check, clean and split the data.",
     "train": "Prepare, fit, publish a version.",

@@ -29,7 +29,12 @@ def _is_job(*, file: str | None, **others: Any) -> bool:
 
 @job(takes="MODEL", show=show, when=_is_job)
 @click.argument("texts", nargs=-1, metavar="[TEXT ...]")
-@click.option("--file", type=click.Path(), metavar="IN", help="A CSV or TSV file of texts.")
+@click.option(
+    "--file",
+    type=click.Path(),
+    metavar="IN",
+    help="A file of texts, of any kind that a recipe takes.",
+)
 @click.option("--out", type=click.Path(), metavar="OUT", help="Its rows, labelled.")
 def main(
     model: str, *, storage: str, texts: tuple[str, ...], file: str | None, out: str | None

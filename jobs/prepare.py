@@ -40,6 +40,8 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
         rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
     shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]
     rows["shares of labels"] = f"in each split at most {max(shares):.1%} from those of all rows"
+    if weak := result["weak_words"]:
+        rows["user dictionary"] = f"{len(weak):,} words don't take effect, such as: {weak[0]}"
     if aside:
         rows["quarantine"] = result["quarantine"]
     rows["data id"] = result["data_id"]
@@ -58,6 +60,7 @@ def prepare(recipe: "Recipe") -> "PreparedData":
 
     if found := stage.find_prepared(recipe):
         return found
+    check_files(recipe)
     with ray_session():
         return stage.prepare(recipe)
 
@@ -69,14 +72,18 @@ def result_of(prepared: "PreparedData") -> dict[str, Any]:
         "reused": prepared.reused,
         "why": list(prepared.why),
         "quarantine": prepared.quarantine_uri,
+        "weak_words": prepared.weak_words,
     }
 
 
 def check_files(recipe: "Recipe") -> None:
-    """DataError where a file is missing, empty, or lacks a column; starts no Ray."""
+    """DataError where a file is missing, empty, or lacks a column, or a word of the user's
+    dictionary can't take effect; starts no Ray."""
     from bigmodel.data.sources import sources_of
+    from bigmodel.text.encoder import make_segmenter
 
     sources_of(recipe.data)
+    make_segmenter(recipe.text).check()
 
 
 if __name__ == "__main__":

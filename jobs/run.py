@@ -47,12 +47,13 @@ def main(
 ) -> dict[str, Any]:
     """From a file of labelled texts to an endpoint that answered."""
     from jobs.deploy import check_port
-    from jobs.prepare import check_files, prepare, result_of
+    from jobs.prepare import prepare, result_of
+    from jobs.train import check
 
     if until == "prepare":
         return result_of(prepare(recipe))
     start = time.monotonic()
-    check_files(recipe)
+    check(recipe)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
     with ray_session():

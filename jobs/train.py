@@ -36,7 +36,7 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Prepare, fit, publish a version."""
     start = time.monotonic()
-    check_files(recipe)
+    check(recipe)
     with ray_session():
         version = train(recipe)
     return {
@@ -46,6 +46,14 @@ def main(recipe: "Recipe") -> dict[str, Any]:
         "run_id": version.run_id,
         "seconds": time.monotonic() - start,
     }
+
+
+def check(recipe: "Recipe") -> None:
+    """What is wrong with the files, or has no place to go, is told before Ray starts."""
+    from bigmodel import tracking
+
+    tracking.check_place(recipe)
+    check_files(recipe)
 
 
 def train(recipe: "Recipe", *, verb: str = "train") -> "Version":

@@ -4,9 +4,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.cluster.session import ray_session
-from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
+from jobs.train import check
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def show(result: dict[str, Any]) -> "Table":
 def main(recipe: "Recipe") -> dict[str, Any]:
     """Search for the best recipe."""
     start = time.monotonic()
-    check_files(recipe)
+    check(recipe)
     with ray_session():
         found, path = tune(recipe)
     return {

@@ -179,27 +179,28 @@ def _write_rows(plan: _Plan, stage: progress.Stage) -> SealedFolder:
 def _write_encoded(plan: _Plan, origin: SealedFolder, stage: progress.Stage) -> SealedFolder:
     from bigmodel.data.encode import encode_rows
 
-    about = origin.summary()
+    rows = origin.summary()
     num_parts = len(origin.parts("rows"))
     segmented = 0
 
     def on_part(name: str) -> None:
         nonlocal segmented
         segmented += 1
-        stage.update(done=about["rows_kept"] * segmented // num_parts, note="segmented")
+        stage.update(done=rows["rows_kept"] * segmented // num_parts, note="segmented")
 
-    stage.update(done=0, total=about["rows_kept"], note="read, segment")
+    about = {"rows": _name(origin.place), "weak_words": plan.encoder.segmenter.check()}
+    stage.update(done=0, total=rows["rows_kept"], note="segment")
     place = plan.encoded_place(origin)
     with place.fresh() as target:
         entries = encode_rows(
             origin,
             target,
             plan.encoder,
-            labels=LabelSet(tuple(about["labels"])),
-            num_texts=sum(about["splits"]["train"].values()),
+            labels=LabelSet(tuple(rows["labels"])),
+            num_texts=sum(rows["splits"]["train"].values()),
             on_part=on_part,
         )
-        entries.append(write_file(target, SUMMARY, _json({"rows": _name(origin.place)})))
+        entries.append(write_file(target, SUMMARY, _json(about)))
         seal(target, entries)
     return _found(place)
 

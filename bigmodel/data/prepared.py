@@ -40,7 +40,7 @@ class SealedFolder:
         data = self.place.read(name)
         if (len(data), hashlib.sha256(data).hexdigest()) != self.files[name]:
             raise DataError(
-                f"{self.place.uri}/{name}: damaged, its bytes aren't those that prepare wrote; "
+                f"{self.place.child(name).uri}: damaged, its bytes aren't those that were written; "
                 f"delete the folder {self.place.uri} and run the command again"
             )
         return data
@@ -84,9 +84,14 @@ class PreparedData:
         return self.encodings.place.uri
 
     @property
+    def weak_words(self) -> list[str]:
+        """A sentence for each word of the user's dictionary that doesn't take effect."""
+        return list(self.encodings.summary()["weak_words"])
+
+    @property
     def quarantine_uri(self) -> str:
         """The Parquet file of what was set aside."""
-        return f"{self.origin.place.uri}/{QUARANTINE}"
+        return self.origin.place.child(QUARANTINE).uri
 
     @property
     def labels(self) -> LabelSet:

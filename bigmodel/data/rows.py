@@ -208,7 +208,7 @@ def _check(
 ) -> None:
     """Stop where too many records are bad, once they stand where a person can look at them."""
     place = folder(recipe.storage).child(f"quarantine/{recipe.name}")
-    where = f"{place.uri}/{QUARANTINE}"
+    where = place.child(QUARANTINE).uri
     bad = np.flatnonzero(~records.usable)
     if not len(bad):
         return

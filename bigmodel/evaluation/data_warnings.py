@@ -34,6 +34,11 @@ def _aside(found: Figures, recipe: Recipe) -> Iterator[str]:
             f"{unmatched:,} of {found['corrections']['given']:,} corrections match no text: a text "
             "must stand there as in the data (a spreadsheet changes those that begin with = + - @)"
         )
+    if weak := found["weak_words"]:
+        yield (
+            f"{len(weak):,} {_one(len(weak), 'word', 'words')} of the user dictionary "
+            f"{_one(len(weak), 'does', 'do')} not take effect, such as: {weak[0]}"
+        )
     texts = found["conflicting"]["texts"]
     if found["conflicts"]:
         yield (

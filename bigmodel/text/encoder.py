@@ -48,7 +48,7 @@ class TextEncoder:
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
         written = [self.normalizer(text) for text in texts]
-        tokens = [self.segmenter.cut(text) for text in written]
+        tokens = self.segmenter.cut_all(written)
         return self.features.look_up(occurrences_of(self.features.spans, written, tokens))
 
     def files(self) -> dict[str, bytes]:
@@ -146,7 +146,7 @@ class EncoderRecipe:
 
     def occurrences(self, written: Sequence[str]) -> Occurrences:
         """What normalised texts hold; `held_by` of it is what `fit` asks for."""
-        return occurrences_of(self.spans, written, [self.segmenter.cut(text) for text in written])
+        return occurrences_of(self.spans, written, self.segmenter.cut_all(written))
 
     def fit_on(self, texts: Sequence[str]) -> TextEncoder:
         """The encoder of some raw texts, all of them training texts."""

@@ -1,5 +1,6 @@
 """Bad input by the real command: one sentence, its exit code, and nothing half-written."""
 
+import gzip
 import shutil
 import socket
 from pathlib import Path
@@ -18,6 +19,14 @@ FILES = {
     "header-only.toml": RECIPE.replace("评论", "表头"),
     "one-class.toml": RECIPE.replace("评论", "好评"),
     "other-label.toml": RECIPE + 'test = "测试.csv"\n',
+    "word.toml": RECIPE.replace("csv", "docx"),
+    "cut.toml": RECIPE.replace("评论.csv", "残缺.csv.gz"),
+    "words.toml": RECIPE + '[text]\nuser_dictionary = "词典.txt"\n',
+    "s3.toml": RECIPE.replace(
+        "评论.csv", "s3://bucket/评论.csv?endpoint_override=http://127.0.0.1:9"
+    ),
+    "词典.txt": "机器学习 5 n\n机器 学习 五 n\n",
+    "评论.docx": "PK",
     "wrong-key.toml": RECIPE + "[train]\nepoch = 3\n",
     "not.toml": "name = ",
     "评论.csv": f"text,label\n{ROWS}",
@@ -37,6 +46,10 @@ CASES = {
     "wrong search space": ("tune small.toml --set tune.num_trials=0", 2, "tune.num_trials = 0"),
     "file without out": ("predict tiny --file 评论.csv", 2, "--file IN and --out OUT go together"),
     "no data file": ("run missing-data.toml", 3, "没有.csv: can't read the data"),
+    "unknown kind of file": ("run word.toml", 3, "评论.docx: unknown kind of file; expected .csv"),
+    "a gzip that ends too soon": ("run cut.toml", 3, "ends in the middle of its data"),
+    "a dictionary with a bad line": ("prepare words.toml", 3, "line 2: "),
+    "nobody at the endpoint": ("prepare s3.toml", 3, "nobody answers"),
     "no such column": ("run no-column.toml", 3, "no column '标签' (found: text, label)"),
     "empty file": ("prepare empty.toml", 3, "空.csv: the file is empty"),
     "header only": ("tune header-only.toml", 3, "表头.csv: no rows after the header"),
@@ -73,6 +86,7 @@ def place(tmp_path_factory, tiny_uri) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
+    (folder / "残缺.csv.gz").write_bytes(gzip.compress(FILES["评论.csv"].encode())[:-40])
     for name in ("tiny", "damaged", "half"):
         shutil.copytree(tiny_uri, folder / name)
     weights = folder / "damaged" / "weights.safetensors"
@@ -97,9 +111,9 @@ def ports():
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file and folder, without MLflow's own, whose database may change."""
+    """Every file, without MLflow's own, whose database may change."""
     found = (path for path in folder.rglob("*") if "mlflow" not in path.parts)
-    return {str(path): path.read_bytes() if path.is_file() else b"" for path in found}
+    return {str(path): path.read_bytes() for path in found if path.is_file()}
 
 
 CHAOS = [pytest.param(case, marks=pytest.mark.chaos) for case in NEED_RAY]

@@ -193,6 +193,12 @@ REFUSED = {
         "1 of 3 rows can't be used",
     ),
     "no rows": ("", {}, "no rows after the header"),
+    "numbers for texts": ("3.5,正面\n4,负面\n2,正面\n", {}, "3 of 3 texts .* are numbers"),
+    "labels that don't repeat": (
+        "".join(f"书评{n},{n}\n" for n in range(60)),
+        {},
+        "'label' has 60 different values in 60 rows",
+    ),
     "nothing to test on": (
         "".join(f"{text},{label}\n" for text, label in labelled()[:20]),
         {"split": {"test": 1e-9}},

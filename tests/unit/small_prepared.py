@@ -63,6 +63,7 @@ class SmallPrepared:
             "near_duplicates": {"groups": 0, "rows": 0, "largest": 1, "split_at_0.9": 0},
             "leaks": {},
             "corrections": {"given": 0, "unmatched": 0},
+            "weak_words": [],
             "deviation": {},
         } | self.about  # fmt: skip
 

@@ -47,13 +47,13 @@ def test_by_length_names_every_text_once_and_the_shortest_first():
 @pytest.mark.parametrize("values", [ENCODED.values, None])
 def test_encoded_texts_come_back_from_a_table(values):
     encoded = Encoded(ENCODED.ids, values, ENCODED.offsets, ENCODED.truncated)
-    table = table_of(encoded, np.array([1, 0, 1]))
-    assert table["label"].to_pylist() == [1, 0, 1]
-    found = encoded_of(table.drop_columns("label"))
+    table = table_of(encoded, np.array([1, 0, 1]), np.array([1, 0.5, 1], np.float32))
+    assert table["label"].to_pylist() == [1, 0, 1] and table["weight"].to_pylist() == [1, 0.5, 1]
+    found = encoded_of(table)
     assert found.ids.tolist() == encoded.ids.tolist()
     assert found.offsets.tolist() == encoded.offsets.tolist()
     assert (found.values is None) == (values is None)
-    assert len(encoded_of(table.slice(0, 0).drop_columns("label"))) == 0
+    assert len(encoded_of(table.slice(0, 0))) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,8 +57,8 @@ def test_a_remote_folder_is_not_on_this_machine():
 @pytest.mark.parametrize(
     ("uri", "sentence"),
     [
-        ("ftp9://x/y", "expected a folder, s3://bucket/… or gs://bucket/…"),
-        ("s3:///y", "expected a folder, s3://bucket/… or gs://bucket/…"),
+        ("ftp9://x/y", "expected a path, s3://bucket/… or gs://bucket/…"),
+        ("s3:///y", "expected a path, s3://bucket/… or gs://bucket/…"),
         ("s3://x/y?endpoint=1.2.3.4", "unknown option endpoint; known: endpoint_override, region"),
     ],
 )
