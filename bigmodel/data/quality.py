@@ -23,6 +23,7 @@ from bigmodel.data.split import (
     Earlier,
     Keys,
     by_hash,
+    contains,
     decide,
     flood,
     hold,
@@ -64,13 +65,18 @@ class Near:
 
     def among(self, keys: Keys) -> Groups:
         """The groups of these texts alone."""
-        inside = np.isin(self.all_pairs, keys).all(1)
+        inside = contains(np.sort(keys), self.all_pairs).all(1)
         return groups(keys, self.all_pairs[inside], self.jaccard[inside], largest=self.largest)
 
-    def leader(self, keys: Keys) -> Keys:
-        """For each of these texts the smallest key of its group among them."""
-        found = self.among(keys)
-        return found.leader[np.searchsorted(found.keys, keys)]
+
+def leaders(found: Groups, keys: Keys) -> Keys:
+    """For each of these texts the smallest key of its group; most are a group of one."""
+    units = keys.copy()
+    joined = found.leader != found.keys
+    members = found.keys[joined]
+    inside = np.flatnonzero(contains(members, keys))
+    units[inside] = found.leader[joined][np.searchsorted(members, keys[inside])]
+    return units
 
 
 def settle(records: Records, sources: Sequence[Source], recipe: Recipe) -> Decisions:
@@ -94,8 +100,10 @@ def divide(
     recipe: Recipe,
     *,
     earlier: Earlier,
-) -> tuple[Decisions, Keys]:
-    """Give each kept record its split, or set it aside as a bridge: (outcome, unit of each record).
+) -> tuple[Decisions, Keys, Groups]:
+    """Give each kept record its split, or set it aside as a bridge.
+
+    Returns the outcome and the unit of each record, and the groups of all kept texts.
 
     Records of a given split stay in it. Of the others a unit goes where its earlier rows are, else
     where its hash says; rows of given splits and of weighted sources have no say in that. Those of
@@ -105,14 +113,19 @@ def divide(
     kept = np.flatnonzero(outcome == 0)
     key = records.key[kept]
     rank = _ranks(sources)[records.source[kept]]
-    units = near.leader(key)
+    grouped = near.among(key)
+    units = leaders(grouped, key)
     split = np.zeros(len(kept), np.int8)
     split[rank == _TEST] = SPLITS.index("test")
     split[rank == _VALID] = SPLITS.index("valid")
     own = np.flatnonzero(rank == _TRAIN)
     group = None if records.group is None else records.group[kept][own]
     given = {source.split for source in sources} - {"train"}
-    split[own] = _divide_own(key[own], group, near, recipe, given=given, earlier=earlier)
+    alone = grouped if len(own) == len(kept) else near.among(key[own])
+    unit_of_own = join(leaders(alone, key[own]), group)
+    split[own] = _divide_own(
+        key[own], group, unit_of_own, near, recipe, given=given, earlier=earlier
+    )
     weighted = rank == _WEIGHTED
     if weighted.any():
         elsewhere = np.unique(units[~weighted & (split != SPLITS.index("train"))])
@@ -121,12 +134,13 @@ def divide(
     unit[kept] = units
     outcome = outcome.copy()
     outcome[kept] = split
-    return outcome, unit
+    return outcome, unit, grouped
 
 
 def _divide_own(
     key: Keys,
     group: Keys | None,
+    units: Keys,
     near: Near,
     recipe: Recipe,
     *,
@@ -134,7 +148,6 @@ def _divide_own(
     earlier: Earlier,
 ) -> Decisions:
     """The splits of the rows that may be split, by their unit."""
-    units = join(near.leader(key), group)
     split = by_hash(units, recipe.data.split, seed=recipe.seed, given=given)
     early = earlier.of(key)
     split, contested = hold(split, units, early)
@@ -153,7 +166,7 @@ def _resolve(
 ) -> None:
     """Split the rows of contested units one by one, in place."""
     keys = key[contested].tolist()
-    links = [(int(a), int(b)) for a, b in pairs[np.isin(pairs, keys).all(1)]]
+    links = [(int(a), int(b)) for a, b in pairs[contains(np.sort(key[contested]), pairs).all(1)]]
     if group is not None:
         links += [(k, g) for k, g in zip(keys, group[contested].tolist(), strict=True) if g]
     before = early[contested].tolist()

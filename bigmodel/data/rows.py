@@ -25,7 +25,7 @@ from bigmodel.data.quality import Near, Records, divide, settle, summarise
 from bigmodel.data.read import pieces
 from bigmodel.data.refusals import check_bad_rows, check_columns
 from bigmodel.data.sources import Source
-from bigmodel.data.split import CONFLICTING, UNUSABLE, Decisions, Earlier, Keys
+from bigmodel.data.split import CONFLICTING, UNUSABLE, Decisions, Earlier, Keys, contains
 from bigmodel.errors import DataError
 from bigmodel.storage import Folder, folder
 from bigmodel.text.normalize import Normalizer
@@ -74,8 +74,9 @@ def write_rows(
     )
     _check(parts, records, reasons, sources, recipe)
     outcome = settle(records, sources, recipe)
-    kept = records.key[outcome == 0]
-    dropped = np.setdiff1d(records.key[outcome == CONFLICTING], kept)
+    kept = np.sort(records.key[outcome == 0])
+    conflicting = records.key[outcome == CONFLICTING]
+    dropped = np.sort(conflicting[~contains(kept, conflicting)])
     pairs, jaccard = near_pairs(
         [part.brief for part in parts],
         [part.rows for part in parts],
@@ -84,12 +85,12 @@ def write_rows(
         few=len(records.key) < _FEW_ROWS,
     )
     near = Near(pairs, jaccard, largest=max(_FEW_NEAR, len(kept) // 100))
-    outcome, unit = divide(records, outcome, near, sources, recipe, earlier=earlier)
+    outcome, unit, grouped = divide(records, outcome, near, sources, recipe, earlier=earlier)
     summary = summarise(records, outcome, unit, reasons, sources)
-    summary["near_duplicates"] = _near_summary(near.among(kept))
+    summary["near_duplicates"] = _near_summary(grouped)
     summary["corrections"] = {
         "given": len(corrections),
-        "unmatched": int(np.sum(~np.isin(list(corrections), records.key))),
+        "unmatched": _num_unmatched(corrections, records) if corrections else 0,
     }
     summary["files"] = _files(sources, names, records, outcome)
     entries, data_id, split_id = _write_parts(parts, outcome, records.key, unit, target)
@@ -253,6 +254,10 @@ def _write_parts(
         split_id.update(use.tobytes())
     entries.append(write_parquet(target, QUARANTINE, pa.concat_tables(quarantine)))
     return entries, data_id.hexdigest(), split_id.hexdigest()
+
+
+def _num_unmatched(corrections: Mapping[int, str], records: Records) -> int:
+    return int(np.sum(~contains(np.sort(records.key), np.array(list(corrections), np.int64))))
 
 
 def _near_summary(grouped: Groups) -> dict[str, Any]:

@@ -31,6 +31,14 @@ def key64(text: str) -> int:
     )
 
 
+def contains(rising: Keys, keys: Keys) -> npt.NDArray[np.bool_]:
+    """Which of `keys` are among the rising ones; on millions many times np.isin's speed."""
+    if not len(rising):
+        return np.zeros(keys.shape, np.bool_)
+    place = np.minimum(np.searchsorted(rising, keys), len(rising) - 1)
+    return np.asarray(rising[place] == keys)
+
+
 def decide(
     keys: Keys, labels: npt.NDArray[np.int32], rank: npt.NDArray[np.int8], *, conflicts: str
 ) -> Decisions:
@@ -46,7 +54,7 @@ def decide(
     status = np.zeros(len(keys), np.int8)
     ordered = np.sort(keys)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    rows = np.flatnonzero(np.isin(keys, repeated))
+    rows = np.flatnonzero(contains(repeated, keys))
     rows = rows[np.lexsort((rows, labels[rows], rank[rows], keys[rows]))]
     status[rows] = _judge_texts(keys[rows], labels[rows], rank[rows], conflicts)
     return status

@@ -16,7 +16,16 @@ from bigmodel.data.prepared import Entry, write_parquet
 from bigmodel.data.read import read_piece
 from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED
 from bigmodel.data.sources import Source
-from bigmodel.data.split import BRIDGING, CONFLICTING, DUPLICATE, SPLITS, Decisions, Keys, key64
+from bigmodel.data.split import (
+    BRIDGING,
+    CONFLICTING,
+    DUPLICATE,
+    SPLITS,
+    Decisions,
+    Keys,
+    contains,
+    key64,
+)
 from bigmodel.storage import Folder
 from bigmodel.text.normalize import Normalizer
 
@@ -94,7 +103,7 @@ def pairs_of(
     Of texts that are `dropped` none is looked at.
     """
     keys = np.concatenate([usable_keys(brief) for brief in briefs])
-    kept = ~np.isin(keys, dropped)
+    kept = ~contains(dropped, keys)
     return distinct([candidates(np.concatenate(band)[kept], keys[kept]) for band in bands])
 
 
@@ -105,12 +114,12 @@ def distinct(pairs: Sequence[Pairs]) -> Pairs:
 
 
 def texts_of(brief: pa.Table, rows: pa.Table, *wanted: Keys) -> list[pa.Table]:
-    """(key, text) of the records of a piece whose key is wanted, a table for each list of keys."""
+    """(key, text) of the records of a piece whose key is wanted, a table for each rising list."""
     written = rows["written"].drop_null()
     keys = usable_keys(brief)
     tables = []
     for some in wanted:
-        chosen = np.flatnonzero(np.isin(keys, some))
+        chosen = np.flatnonzero(contains(some, keys))
         tables.append(pa.table({"key": keys[chosen], "text": written.take(pa.array(chosen))}))
     return tables
 

@@ -46,7 +46,7 @@ def judged(rows, *, sources=("train",), near=(), earlier=NOTHING, **data):
     outcome = settle(records, files, recipe)
     pairs = np.array([[key64(a), key64(b)] for a, b in near], np.int64).reshape(-1, 2)
     close = Near(pairs, np.full(len(pairs), THRESHOLD, np.float32), largest=99)
-    outcome, unit = divide(records, outcome, close, files, recipe, earlier=earlier)
+    outcome, unit, _ = divide(records, outcome, close, files, recipe, earlier=earlier)
     reasons = Counter(row[1] for row in rows if len(row) == 2)
     return summarise(records, outcome, unit, reasons, files), outcome.tolist()
 
