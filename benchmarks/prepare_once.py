@@ -1,9 +1,12 @@
 """One run of `benchmarks.prepare` in a process of its own: `plain`, `ours` or `again`."""
 
 import csv
-import resource
+import re
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,26 @@ def plain(file: Path, recipe: Recipe, storage: Path) -> None:
         (storage / name).write_bytes(data)
 
 
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """The most MB of this process alone, without what it shares with Ray's object store."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            status = Path("/proc/self/status").read_text()
+            (kilobytes,) = re.findall(r"RssAnon:\s+(\d+) kB", status)
+            peak[0] = max(peak[0], int(kilobytes) / 1024)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
 def ours(recipe: Recipe) -> float:
     """Seconds of prepare, in a Ray that is up."""
     from bigmodel.data.prepare import prepare
@@ -79,10 +102,10 @@ def main() -> None:
     elif which == "ours":
         from bigmodel.cluster.session import ray_session
 
-        with ray_session():
+        with ray_session(), peak_memory() as peak:
             init = time.perf_counter() - start
             seconds = ours(recipe)
-        print(seconds, init, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(seconds, init, peak[0])
     else:
         from bigmodel.data.prepare import find_prepared
 

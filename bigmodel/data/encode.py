@@ -1,6 +1,6 @@
 """Kept rows to ids, over Ray tasks: segment, count the training rows, fit the encoder, look up."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,8 +59,9 @@ def _each(function: Callable[..., Any], names: list[str], **shared: Any) -> Iter
     """
     task = ray.remote(_call)
     together = ray.put((function, shared))
-    for answer in [task.remote(together, name) for name in names]:
-        yield ray.get(answer)
+    waiting = deque(task.remote(together, name) for name in names)
+    while waiting:
+        yield ray.get(waiting.popleft())  # and let go of it: memory stays flat
 
 
 def _call(together: tuple[Callable[..., Any], dict[str, Any]], name: str) -> Any:
