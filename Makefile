@@ -41,3 +41,6 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.near_duplicates
+	$(BIN)/python -m benchmarks.prepare
+	$(BIN)/python -m benchmarks.prepare --kind mlp

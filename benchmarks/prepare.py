@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--kind", default="linear")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"no data sets at {DATA}; name their folder in BIGMODEL_TEST_DATA")
     cores = os.cpu_count() or 1
     print(f"prepare, kind {arguments.kind}, {cores} cores, medians of {arguments.runs} runs")
     print("rows | plain s | ours s | of plain x cores | ray.init s | driver MB | again s | load")
