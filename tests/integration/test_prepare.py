@@ -245,8 +245,7 @@ from bigmodel.recipe import load_recipe
 
 stage.PIECE_BYTES = stage.FEWEST_BYTES = 1 << 13
 with ray_session(num_cpus=int(sys.argv[2])):
-    for kind in ("linear", "mlp"):
-        stage.prepare(load_recipe(sys.argv[1], [f"model.kind={kind}"]))
+    stage.prepare(load_recipe(sys.argv[1]))
 """
 
 
@@ -262,7 +261,7 @@ def test_the_bytes_do_not_depend_on_the_cpus(tmp_path):
         command = [sys.executable, "-c", ELSEWHERE, str(recipe), str(num_cpus)]
         subprocess.run(command, env=environment, check=True, timeout=240)
         written.append(bytes_of(home / "storage"))
-    assert sum(name.endswith(".arrow") for name in written[0]) > 12  # several parts
+    assert sum(name.endswith(".arrow") for name in written[0]) > 6  # several parts
     assert written[0] == written[1] == written[2]
 
 

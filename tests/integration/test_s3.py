@@ -242,7 +242,7 @@ FAULTS = {
     "no such option": ("data_train", "S3/a.csv?speed=9", 3, "unknown option speed"),
     "no such bucket to write": ("storage", "s3://没有/a", 2, "no such bucket"),
     "nobody at the storage": ("storage", "S3/a?AT", 5, "nobody answers"),
-    "no such kind of storage": ("storage", "ftp://a/b", 2, "expected a folder, s3://bucket/…"),
+    "no such kind of storage": ("storage", "ftp://a/b", 2, "expected a path, s3://bucket/…"),
 }
 
 

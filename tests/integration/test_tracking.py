@@ -34,7 +34,8 @@ def test_a_run_keeps_recipe_curves_and_facts(
     assert kept.info.status == "FINISHED"
     assert kept.info.artifact_uri.startswith(f"{mlflow_storage}/mlflow/artifacts/curves/")
     assert kept.data.params == tracking.flat(ours)
-    assert kept.data.params["data.train"] == "/data/评论.csv"
+    (source,) = json.loads(kept.data.params["data.train"])
+    assert source == {"path": "/data/评论.csv", "weight": 1.0}
     assert kept.data.tags.items() >= tracking.facts(ours).items()
     assert kept.data.tags["seed"] == "7"
     assert kept.data.tags["data_id"] == "ab" * 32
@@ -87,8 +88,9 @@ def test_params_are_the_dotted_keys_of_the_chosen_kind() -> None:
 
 
 def test_a_long_param_is_cut_where_mlflow_would_refuse_it() -> None:
-    assert tracking.flat(recipe(data={"train": "/" + "长" * 5999}))["data.train"].endswith("长")
-    cut = tracking.flat(recipe(data={"train": "/" + "长" * 6000}))["data.train"]
+    whole = tracking.flat(recipe(text={"stop_words": "/" + "长" * 5999}))["text.stop_words"]
+    assert whole.endswith("长")
+    cut = tracking.flat(recipe(text={"stop_words": "/" + "长" * 6000}))["text.stop_words"]
     assert len(cut) == 6000
     assert cut.endswith("长…")
 
