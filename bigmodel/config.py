@@ -99,7 +99,7 @@ class TextConfig(Section):
         "keep", description="Traditional characters; simplify: by OpenCC."
     )
     mask: tuple[Literal["phone", "id_number", "bank_card", "email"], ...] = Field(
-        (), description="Personal data to put a placeholder in place of, here and when serving."
+        (), description="Personal data read as placeholders everywhere; `storage` keeps it, though."
     )
     max_tokens: int = Field(256, gt=0, description="Longer texts are cut (kind `mlp`).")
     vocabulary_size: int = Field(

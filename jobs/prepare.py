@@ -7,20 +7,26 @@ from jobs.start import job
 from jobs.terminal import table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from bigmodel.config import Recipe
     from bigmodel.data.prepared import PreparedData
 
 
-def show(result: dict[str, Any]) -> "Table":
+def show(result: dict[str, Any]) -> "RenderableType":
+    from rich.console import Group
+
     title = "Nothing changed; prepared before" if result["reused"] else "Prepared"
-    return table(rows_of(result), title=title)
+    below = [f"data id {result['data_id']}"]
+    if sum(result["quarantined"].values()):
+        below.append(f"quarantine {result['quarantine']}")
+    return Group(table(rows_of(result), title=title), *below)
 
 
 def rows_of(result: dict[str, Any]) -> dict[str, object]:
     """What people see of prepared rows: where every record went, and what stands out."""
-    rows: dict[str, object] = {"rows read": f"{result['rows_read']:,}"}
+    rows: dict[str, object] = {"done again": "; ".join(result["why"])} if result["why"] else {}
+    rows["rows read"] = f"{result['rows_read']:,}"
     rows |= {
         f"  as {file['encoding']}": file["path"]
         for file in result["files"]
@@ -32,19 +38,16 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     if unmatched := result["corrections"]["unmatched"]:
         rows["corrections"] = f"{unmatched:,} of {result['corrections']['given']:,} match no text"
     if near := result["near_duplicates"]["groups"]:
-        rows["near-duplicates"] = f"{near:,} groups, each in one split"
+        rows["near-duplicates"] = f"{near:,} {'groups' if near > 1 else 'group'}, each in one split"
     for split, leak in result["leaks"].items():
         if leak["exact"] or leak["near"]:
             rows[f"{split} rows also in train"] = f"{leak['exact']:,}, and {leak['near']:,} nearly"
     for split, labels in result["splits"].items():
         rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
     shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]
-    rows["shares of labels"] = f"in each split at most {max(shares):.1%} from those of all rows"
+    rows["shares of labels"] = f"in each split at most {100 * max(shares):.1f} points off"
     if weak := result["weak_words"]:
         rows["user dictionary"] = f"{len(weak):,} words don't take effect, such as: {weak[0]}"
-    if aside:
-        rows["quarantine"] = result["quarantine"]
-    rows["data id"] = result["data_id"]
     return rows
 
 

@@ -13,7 +13,7 @@ from jobs.terminal import table
 from jobs.train import rows_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from bigmodel.config import Recipe
     from bigmodel.registry import Version
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Until = Literal["prepare", "train", "promote", "deploy"]
 
 
-def show(result: dict[str, Any]) -> "Table":
+def show(result: dict[str, Any]) -> "RenderableType":
     if "model" not in result:
         return show_prepared(result)
     rows = rows_of(result)

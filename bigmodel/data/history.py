@@ -81,11 +81,12 @@ class History:
         return str(self.latest["rows"]) if same else ""
 
     def _words_changed(self, user_dictionary: str) -> int:
-        """Lines that only one of the two dictionaries has; all where the old one is gone."""
+        """Lines that are new or gone, whichever are more; all where the old dictionary is gone."""
         new = set(user_dictionary.splitlines())
         origin = find_sealed(self.place.child(f"encoded/{self.latest['encoded']}"))
         old = origin.read("encoder/user_dictionary.txt").decode() if origin else ""
-        return len(new ^ set(old.splitlines()))
+        before = set(old.splitlines())
+        return max(len(new - before), len(before - new))
 
 
 def _assignments(origin: SealedFolder) -> tuple[Keys, Decisions]:

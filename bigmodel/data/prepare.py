@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from bigmodel.data.sources import Source, file_digest, open_source, sources_of
 from bigmodel.data.split import SPLITS, key64
 from bigmodel.storage import Folder, folder
 from bigmodel.text.encoder import EncoderRecipe
+
+log = logging.getLogger(__name__)
 
 PIECE_BYTES = 8 << 20  # of a file, the work of one task;
 FEWEST_BYTES = 1 << 20  # but no more than a sixteenth of small data, and no less than this
@@ -58,6 +61,7 @@ def prepare(recipe: Recipe) -> PreparedData:
         stage.update(note="; ".join(why))
         origin = find_sealed(plan.rows_place)
         if origin is None:
+            _say_encodings(plan)
             origin = _write_rows(plan, stage)
         encodings = find_sealed(plan.encoded_place(origin)) or _write_encoded(plan, origin, stage)
         plan.remember(origin, encodings)
@@ -155,6 +159,13 @@ def short_names(sources: Sequence[Source]) -> list[str]:
         source.path if "://" in source.path else os.path.relpath(source.path, root)
         for source in sources
     ]
+
+
+def _say_encodings(plan: _Plan) -> None:
+    """Aloud, where nobody has said it in the recipe."""
+    for source in plan.sources:
+        if source.encoding != "utf-8" and plan.recipe.data.encoding == "auto":
+            log.warning("%s is read as %s, which its bytes look like", source.path, source.encoding)
 
 
 def _write_rows(plan: _Plan, stage: progress.Stage) -> SealedFolder:

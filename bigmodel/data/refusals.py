@@ -10,18 +10,30 @@ _MANY_LABELS = 20  # from which on they should repeat
 
 
 def check_bad_rows(
-    reasons: Mapping[str, int], num_rows: int, limit: float, *, where: str, first: str
+    reasons: Mapping[str, int],
+    details: Mapping[str, int],
+    num_rows: int,
+    limit: float,
+    *,
+    where: str,
+    first: str,
 ) -> None:
-    """DataError where too many records are unreadable or empty; `first` describes one of them."""
+    """DataError where too many records are unreadable or empty.
+
+    `details` counts why records are unreadable, `first` says which record is the first bad one.
+    """
     counts = {reason: reasons.get(reason, 0) for reason in (UNREADABLE, EMPTY)}
     bad = sum(counts.values())
     if bad <= limit * num_rows:
         return
-    said = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+    why = {reason: "" for reason in counts}
+    if details:
+        why[UNREADABLE] = f" ({', '.join(f'{what}: {n}' for what, n in sorted(details.items()))})"
+    said = ", ".join(f"{count} {reason}{why[reason]}" for reason, count in counts.items() if count)
     raise DataError(
         f"{first}: {bad} of {num_rows} rows can't be used ({said}), more than data.max_bad_rows "
-        f"allows ({limit:.2%}); they stand in {where} with their reasons: mend them, set "
-        "data.encoding, or allow more"
+        f"allows ({limit:.2%}); they stand in {where} with their reasons: mend them, "
+        f"{'set data.encoding, ' if 'bytes' in details else ''}or allow more"
     )
 
 

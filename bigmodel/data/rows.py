@@ -24,6 +24,7 @@ from bigmodel.data.prepared import QUARANTINE, Entry, write_parquet
 from bigmodel.data.quality import Near, Records, divide, settle, summarise
 from bigmodel.data.read import pieces
 from bigmodel.data.refusals import check_bad_rows, check_columns
+from bigmodel.data.schema import UNREADABLE
 from bigmodel.data.sources import Source
 from bigmodel.data.split import CONFLICTING, UNUSABLE, Decisions, Earlier, Keys, contains
 from bigmodel.errors import DataError
@@ -69,10 +70,10 @@ def write_rows(
     DataError where too many records are bad, only one label is there, or a split can't be used;
     in the first case the quarantine stands in `storage/quarantine/<name>`.
     """
-    parts, records, reasons = _read_all(
+    parts, records, reasons, details = _read_all(
         sources, recipe, corrections, names=names, size=size, on_rows=on_rows
     )
-    _check(parts, records, reasons, sources, recipe)
+    _check(parts, records, reasons, details, sources, recipe)
     outcome = settle(records, sources, recipe)
     kept = np.sort(records.key[outcome == 0])
     conflicting = records.key[outcome == CONFLICTING]
@@ -87,6 +88,7 @@ def write_rows(
     near = Near(pairs, jaccard, largest=max(_FEW_NEAR, len(kept) // 100))
     outcome, unit, grouped = divide(records, outcome, near, sources, recipe, earlier=earlier)
     summary = summarise(records, outcome, unit, reasons, sources)
+    summary["unreadable"] = dict(sorted(details.items()))
     summary["near_duplicates"] = _near_summary(grouped)
     summary["corrections"] = {
         "given": len(corrections),
@@ -105,7 +107,7 @@ def _read_all(
     names: Sequence[str],
     size: int,
     on_rows: Callable[[int], None],
-) -> tuple[list[Part], Records, Counter[str]]:
+) -> tuple[list[Part], Records, Counter[str], Counter[str]]:
     """Read every piece of every source, a few at a time, so that memory stays flat."""
     read = ray.remote(tasks.read_part).options(num_returns=2 + BANDS)
     reading = ray.put(tasks.Reading(Normalizer.of(recipe.text), corrections))
@@ -132,7 +134,7 @@ def _read_all(
         num_labels=len(records.names),
         num_numbers=ledger.num_numbers,
     )
-    return ledger.parts, records, ledger.reasons
+    return ledger.parts, records, ledger.reasons, ledger.details
 
 
 class _Ledger:
@@ -145,6 +147,7 @@ class _Ledger:
         self._file_names = names
         self.parts: list[Part] = []
         self.reasons: Counter[str] = Counter()
+        self.details: Counter[str] = Counter()
         self.num_rows = self.num_numbers = 0
         self._with_groups = with_groups
         self._names: dict[str, int] = {}
@@ -168,6 +171,8 @@ class _Ledger:
         self.num_numbers += num_numbers
         reason = table["reason"]
         self.reasons.update(reason.drop_null().to_pylist())
+        unreadable = pa.compute.equal(reason, UNREADABLE)
+        self.details.update(table["detail"].filter(unreadable).to_pylist())
         labels = table["label"].combine_chunks()
         names = labels.dictionary.to_pylist()
         codes = np.array([self._names.setdefault(n, len(self._names)) for n in names] or [0])
@@ -204,6 +209,7 @@ def _check(
     parts: Sequence[Part],
     records: Records,
     reasons: Counter[str],
+    details: Counter[str],
     sources: Sequence[Source],
     recipe: Recipe,
 ) -> None:
@@ -218,7 +224,7 @@ def _check(
     first = f"{sources[part.place.source].path}, row {row}"
     try:
         check_bad_rows(
-            reasons, len(records.key), recipe.data.max_bad_rows, where=where, first=first
+            reasons, details, len(records.key), recipe.data.max_bad_rows, where=where, first=first
         )
     except DataError:
         outcome = np.where(records.usable, 0, UNUSABLE).astype(np.int8)

@@ -44,8 +44,8 @@ class Reading:
 def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
     """(brief, rows, bands…): the columns to judge by, the records, and their MinHash bands.
 
-    brief: key, label, group (a hash, 0 without one), reason; its metadata has the labels as they
-    were written, and how many texts are numbers. rows: those of `read_piece` and `written`, the
+    brief: key, label, group (a hash, 0 without one), reason, detail; its metadata has the labels
+    as they were written, and how many texts are numbers. rows: those of `read_piece` and `written`, the
     normalised text, null in what isn't usable. Each band is a uint64 array of the usable records.
     """
     rows = read_piece(source, piece)
@@ -79,6 +79,7 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
             "label": pa.compute.if_else(written.is_valid(), label, None).dictionary_encode(),
             "group": pa.array(group, pa.int64()),
             "reason": reason,
+            "detail": pa.array(details, pa.string()),
         }
     ).replace_schema_metadata({"about": json.dumps([sorted(before), _num_numbers(texts)])})
     for name, column in (

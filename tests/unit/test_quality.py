@@ -184,13 +184,13 @@ def test_data_that_cannot_be_trained_on_is_refused(rows, sources, data, said):
 def test_too_many_bad_rows_are_counted_by_reason_with_the_first_one_and_the_way_out():
     reasons = {EMPTY: 1, UNREADABLE: 1, CONFLICT: 40}
     about = {"where": "quarantine.parquet", "first": "评论.csv, row 81"}
-    check_bad_rows(reasons, 82, 0.03, **about)
+    check_bad_rows(reasons, {"columns": 1}, 82, 0.03, **about)
     said = (
-        r"评论\.csv, row 81: 2 of 82 rows can't be used \(1 unreadable, 1 empty\), more than "
-        r"data\.max_bad_rows allows \(2\.00%\); they stand in quarantine\.parquet"
+        r"评论\.csv, row 81: 2 of 82 rows can't be used \(1 unreadable \(columns: 1\), 1 empty\), "
+        r"more than data\.max_bad_rows allows \(2\.00%\); they stand in quarantine\.parquet"
     )
     with pytest.raises(DataError, match=said):
-        check_bad_rows(reasons, 82, 0.02, **about)
+        check_bad_rows(reasons, {"columns": 1}, 82, 0.02, **about)
 
 
 def test_a_column_of_numbers_is_no_column_of_texts_or_labels():
