@@ -46,7 +46,7 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
 
     brief: key, label, group (a hash, 0 without one), reason, detail; its metadata has the labels
     as they were written, and how many texts are numbers. rows: those of `read_piece` and `written`,
-    the normalised text, null in what isn't usable. Each band is a uint64 array of the usable records.
+    the normalised text, null in what isn't usable. A band is a uint64 array of the usable records.
     """
     rows = read_piece(source, piece)
     columns = {name: rows[name].to_pylist() for name in ("text", "label", "group", "reason")}
