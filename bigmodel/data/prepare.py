@@ -36,7 +36,11 @@ FEWEST_BYTES = 1 << 20  # but no more than a sixteenth of small data, and no les
 
 def find_prepared(recipe: Recipe) -> PreparedData | None:
     """What an earlier `prepare` wrote for these files and settings, or None; needs no Ray."""
-    return _Plan.of(recipe).find()
+    plan = _Plan.of(recipe)
+    found = plan.find()
+    if found:
+        plan.remember(found.origin, found.encodings)
+    return found
 
 
 def prepared_key(recipe: Recipe) -> str:

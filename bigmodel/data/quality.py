@@ -38,12 +38,12 @@ _REASONS = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
 class Records:
     """What is known of every record of all sources, in file order.
 
-    `source` int16 is its position in the list of sources; `key` hashes its normalised text, `label`
+    `source` is its position in the list of sources; `key` hashes its normalised text, `label`
     int32 is a position in `names`, `group` hashes its group (0: none) or is None; of a record that
     isn't `usable` the last three mean nothing.
     """
 
-    source: npt.NDArray[np.int16]
+    source: npt.NDArray[np.int32]
     usable: npt.NDArray[np.bool_]
     key: Keys
     label: npt.NDArray[np.int32]
@@ -128,8 +128,9 @@ def divide(
     )
     weighted = rank == _WEIGHTED
     if weighted.any():
-        elsewhere = np.unique(units[~weighted & (split != SPLITS.index("train"))])
-        split[weighted & np.isin(units, elsewhere)] = BRIDGING
+        joined = join(units, None if records.group is None else records.group[kept])
+        elsewhere = np.unique(joined[~weighted & (split != SPLITS.index("train"))])
+        split[weighted & np.isin(joined, elsewhere)] = BRIDGING
     unit = np.zeros(len(records.key), np.int64)
     unit[kept] = units
     outcome = outcome.copy()
@@ -169,10 +170,22 @@ def _resolve(
     links = [(int(a), int(b)) for a, b in pairs[contains(np.sort(key[contested]), pairs).all(1)]]
     if group is not None:
         links += [(k, g) for k, g in zip(keys, group[contested].tolist(), strict=True) if g]
-    before = early[contested].tolist()
-    settled = flood({k: s for k, s in zip(keys, before, strict=True) if s >= 0}, links)
+    before = {k: s for k, s in zip(keys, early[contested].tolist(), strict=True) if s >= 0}
+    settled = flood(_with_groups(before, keys, links), links)
     usual = split[contested].tolist()
     split[contested] = [settled.get(k, s) for k, s in zip(keys, usual, strict=True)]
+
+
+def _with_groups(
+    before: Mapping[int, int], keys: Sequence[int], links: Sequence[tuple[int, int]]
+) -> dict[int, int]:
+    """The earlier splits of texts, and of groups whose earlier rows are all in one."""
+    texts = set(keys)
+    found: dict[int, set[int]] = {}
+    for key, group in links:
+        if group not in texts and key in before:
+            found.setdefault(group, set()).add(before[key])
+    return dict(before) | {group: one.pop() for group, one in found.items() if len(one) == 1}
 
 
 def summarise(

@@ -179,7 +179,7 @@ class _Ledger:
         label = codes[labels.indices.fill_null(0).to_numpy()].astype(np.int32)
         self._columns.append(
             (
-                np.full(len(table), source, np.int16),
+                np.full(len(table), source, np.int32),
                 reason.is_null().to_numpy(),
                 table["key"].to_numpy().copy(),
                 label,

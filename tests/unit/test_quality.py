@@ -34,7 +34,7 @@ def judged(rows, *, sources=("train",), near=(), earlier=NOTHING, **data):
     keys = [key64(normalize(row[1])) if len(row) > 2 else 0 for row in rows]
     group = [key64(row[3]) if len(row) > 3 and row[3] else 0 for row in rows]
     records = Records(
-        np.array([row[0] for row in rows], np.int16),
+        np.array([row[0] for row in rows], np.int32),
         usable,
         np.array(keys, np.int64),
         np.array([names.index(row[2]) if len(row) > 2 else 0 for row in rows], np.int32),
@@ -120,6 +120,32 @@ def test_rows_of_a_weighted_source_are_only_trained_on_and_never_near_other_spli
     assert outcome[: len(PAIRS)] == own
     assert outcome[len(PAIRS) :] == [0] * 30 + [BRIDGING, DUPLICATE]
     assert found["quarantined"][BRIDGE] == 1
+
+
+def test_a_weighted_row_of_a_group_with_rows_in_another_split_is_set_aside():
+    rows = [(0, text, label, f"组{n // 2}") for n, (_, text, label) in enumerate(PAIRS)]
+    more = [(1, f"别处评{n}", "正", f"组{n}") for n in range(40)]
+    split = {"valid": 0.2, "test": 0.2, "group_column": "user"}
+    _, outcome = judged([*rows, *more], sources=("train", source("train", 0.1)), split=split)
+    own = {row[3]: found for row, found in zip(rows, outcome, strict=False)}
+    expected = [0 if own[row[3]] == 0 else BRIDGING for row in more]
+    assert outcome[len(rows) :] == expected and {0, BRIDGING} == set(expected)
+
+
+def test_a_new_row_of_a_group_in_train_that_is_near_a_test_row_is_a_bridge():
+    rows = [(0, text, label, f"组{n // 2}") for n, (_, text, label) in enumerate(PAIRS)]
+    split = {"valid": 0.2, "test": 0.2, "group_column": "user"}
+    _, before = judged(rows, split=split)
+    trained, tested = (before.index(SPLITS.index(name)) for name in ("train", "test"))
+    for n in range(20):  # whatever the order of the hashes
+        new = (0, f"新评{n}", "正", rows[trained][3])
+        _, after = judged(
+            [*rows, new],
+            near=[(rows[tested][1], new[1])],
+            earlier=splits_of(rows, before),
+            split=split,
+        )
+        assert after == [*before, BRIDGING]
 
 
 def test_leaks_between_given_splits_are_counted_exact_and_near():
