@@ -225,7 +225,7 @@ def _table(table: pa.Table, judged: Sequence[bool]) -> Fields:
         if all(pc.all(pc.less(length, LONGEST)).as_py() for length in lengths):
             return Fields.good(columns)
     except pa.ArrowInvalid:
-        pass
+        pass  # some value isn't UTF-8; find it
     rows = list(zip(*(column.cast(pa.binary()).to_pylist() for column in columns), strict=True))
     values = [[one.decode("utf-8", "backslashreplace") for one in row] for row in rows]
     found = [_fault(row, judged) or one for row, one in zip(rows, values, strict=True)]

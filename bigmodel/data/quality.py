@@ -11,12 +11,12 @@ import numpy.typing as npt
 from bigmodel.config import Recipe
 from bigmodel.data.duplicates import THRESHOLD, Groups, Pairs, groups
 from bigmodel.data.refusals import labels_of
-from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED, UNREADABLE
+from bigmodel.data.schema import CONFLICT, EMPTY, REMOVED, UNREADABLE
 from bigmodel.data.sources import Source
 from bigmodel.data.split import (
     BRIDGING,
-    CONFLICTING,
     DUPLICATE,
+    REASONS,
     SPLITS,
     UNUSABLE,
     Decisions,
@@ -31,7 +31,6 @@ from bigmodel.data.split import (
 )
 
 _TEST, _VALID, _TRAIN, _WEIGHTED = range(4)
-_REASONS = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def summarise(
     sources: Sequence[Source],
 ) -> dict[str, Any]:
     """The counts of the contract: rows_read == rows_kept + sum(quarantined) + duplicates."""
-    counted = {reason: int(np.sum(outcome == code)) for code, reason in _REASONS.items()}
+    counted = {reason: int(np.sum(outcome == code)) for code, reason in REASONS.items()}
     quarantined = {r: reasons.get(r, 0) for r in (UNREADABLE, EMPTY, REMOVED)} | counted
     splits = {}
     for place, split in enumerate(SPLITS):

@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from bigmodel.config import SplitConfig
+from bigmodel.data.schema import BRIDGE, CONFLICT
 from bigmodel.text.ngrams import mix64
 
 SPLITS = ("train", "valid", "test")
@@ -18,6 +19,8 @@ DUPLICATE = -1
 CONFLICTING = -2
 UNUSABLE = -3
 BRIDGING = -4
+REASONS = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
+"""Why a row with such an outcome is in quarantine."""
 
 Decisions = npt.NDArray[np.int8]
 """What becomes of each row: a position in SPLITS, or one of the numbers below 0."""

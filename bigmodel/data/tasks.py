@@ -14,12 +14,11 @@ import pyarrow as pa
 from bigmodel.data.duplicates import Pairs, band_hashes, candidates, similarity
 from bigmodel.data.prepared import Entry, write_parquet
 from bigmodel.data.read import read_piece
-from bigmodel.data.schema import BRIDGE, CONFLICT, EMPTY, REMOVED
+from bigmodel.data.schema import EMPTY, REMOVED
 from bigmodel.data.sources import Source
 from bigmodel.data.split import (
-    BRIDGING,
-    CONFLICTING,
     DUPLICATE,
+    REASONS,
     SPLITS,
     Decisions,
     Keys,
@@ -30,7 +29,6 @@ from bigmodel.storage import Folder
 from bigmodel.text.normalize import Normalizer
 
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,:/ %-]*")
-_BY_OUTCOME = {CONFLICTING: CONFLICT, BRIDGING: BRIDGE}
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
     written = pa.array(texts, pa.string())
     label = pa.array(columns["label"], pa.string())
     reason = pa.array(columns["reason"], pa.string())
+    detail = pa.array(details, pa.string())
     group = [0 if value is None else key64(f"group {value}") for value in columns["group"]]
     brief = pa.table(
         {
@@ -79,14 +78,10 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
             "label": pa.compute.if_else(written.is_valid(), label, None).dictionary_encode(),
             "group": pa.array(group, pa.int64()),
             "reason": reason,
-            "detail": pa.array(details, pa.string()),
+            "detail": detail,
         }
     ).replace_schema_metadata({"about": json.dumps([sorted(before), _num_numbers(texts)])})
-    for name, column in (
-        ("label", label),
-        ("reason", reason),
-        ("detail", pa.array(details, pa.string())),
-    ):
+    for name, column in (("label", label), ("reason", reason), ("detail", detail)):
         rows = rows.set_column(rows.schema.get_field_index(name), name, column)
     bands = band_hashes([text for text in texts if text is not None])
     return (brief, rows.append_column("written", written), *np.ascontiguousarray(bands.T))
@@ -181,7 +176,7 @@ def quarantine_of(rows: pa.Table, outcome: Decisions, place: Place) -> pa.Table:
     """The records of a piece that are set aside: duplicates aren't, nothing of theirs is lost."""
     aside = (outcome < 0) & (outcome != DUPLICATE)
     rows = rows.filter(pa.array(aside))
-    judged = pa.array([_BY_OUTCOME.get(code) for code in outcome[aside].tolist()], pa.string())
+    judged = pa.array([REASONS.get(code) for code in outcome[aside].tolist()], pa.string())
     reason = pa.compute.coalesce(rows["reason"], judged)
     source = pa.array([place.name] * len(rows), pa.string())
     columns = {name: rows[name] for name in ("row", "detail", "text", "label", "raw")}
