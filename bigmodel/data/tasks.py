@@ -142,19 +142,20 @@ class Place:
     weight: float
     first: int
 
+    def row_in_file(self, rows: pa.Table) -> pa.Array:
+        """The numbers that records of a piece have in their file."""
+        return pa.array(rows["row"].to_numpy() + self.first)
+
 
 def write_part(
     rows: pa.Table, outcome: Decisions, key: Keys, unit: Keys, place: Place, target: Folder
 ) -> tuple[Entry, bytes, pa.Table]:
     """Write the kept rows of a piece: (the file, 16 bytes a kept row that name it, quarantine)."""
-    row = pa.array(rows["row"].to_numpy() + place.first)
-    rows = rows.set_column(0, "row", row)
-    inside = pa.array(outcome >= 0)
-    kept = rows.filter(inside)
+    kept = rows.filter(pa.array(outcome >= 0))
     table = pa.table(
         {
             "source": np.full(len(kept), place.source, np.int32),
-            "row": kept["row"],
+            "row": place.row_in_file(kept),
             "key": key[outcome >= 0],
             "text": kept["text"],
             "written": kept["written"],
@@ -179,5 +180,6 @@ def quarantine_of(rows: pa.Table, outcome: Decisions, place: Place) -> pa.Table:
     judged = pa.array([REASONS.get(code) for code in outcome[aside].tolist()], pa.string())
     reason = pa.compute.coalesce(rows["reason"], judged)
     source = pa.array([place.name] * len(rows), pa.string())
-    columns = {name: rows[name] for name in ("row", "detail", "text", "label", "raw")}
-    return pa.table({"source": source, "reason": reason} | columns)
+    columns = {name: rows[name] for name in ("detail", "text", "label", "raw")}
+    numbers = place.row_in_file(rows)
+    return pa.table({"source": source, "reason": reason, "row": numbers} | columns)

@@ -21,6 +21,7 @@ from bigmodel.data.tasks import (
     Reading,
     distinct,
     pairs_of,
+    quarantine_of,
     read_part,
     similarity_of,
     texts_of,
@@ -118,6 +119,12 @@ def test_kept_rows_become_a_part_and_the_rest_quarantine(path, tmp_path):
     assert aside["reason"].to_pylist() == [EMPTY, EMPTY, UNREADABLE, "conflict"]
     assert set(aside["source"].to_pylist()) == {"评论.csv"}
     assert aside["raw"].to_pylist()[2] == "太多,正面,甲,甲".encode()
+
+
+def test_what_a_refused_piece_sets_aside_has_its_numbers_in_the_file(path):
+    _, rows, _ = read(path, LINES)
+    outcome = np.array([0, UNUSABLE, UNUSABLE, UNUSABLE, 0], np.int8)
+    assert quarantine_of(rows, outcome, PLACE)["row"].to_pylist() == [102, 103, 104]
 
 
 @given(st.lists(st.sampled_from([0, 1, 2, DUPLICATE, CONFLICTING, BRIDGING]), max_size=20))
