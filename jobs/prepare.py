@@ -61,11 +61,12 @@ def prepare(recipe: "Recipe") -> "PreparedData":
     """The prepared rows; Ray is started only where nothing is there to reuse."""
     from bigmodel.data import prepare as stage
 
-    if found := stage.find_prepared(recipe):
+    plan = stage.Plan.of(recipe)
+    if found := plan.reuse():
         return found
-    check_files(recipe)
+    plan.encoder.segmenter.check()
     with ray_session():
-        return stage.prepare(recipe)
+        return stage.carry_out(plan)
 
 
 def result_of(prepared: "PreparedData") -> dict[str, Any]:

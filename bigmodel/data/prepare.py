@@ -36,16 +36,12 @@ FEWEST_BYTES = 1 << 20  # but no more than a sixteenth of small data, and no les
 
 def find_prepared(recipe: Recipe) -> PreparedData | None:
     """What an earlier `prepare` wrote for these files and settings, or None; needs no Ray."""
-    plan = _Plan.of(recipe)
-    found = plan.find()
-    if found:
-        plan.remember(found.origin, found.encodings)
-    return found
+    return Plan.of(recipe).reuse()
 
 
 def prepared_key(recipe: Recipe) -> str:
     """Equal for recipes that are trained on the same encoded rows."""
-    plan = _Plan.of(recipe)
+    plan = Plan.of(recipe)
     return digest([plan.inputs, plan.text])
 
 
@@ -55,10 +51,13 @@ def prepare(recipe: Recipe) -> PreparedData:
     The same bytes come out for any number of CPUs. A stage whose inputs haven't changed isn't run
     again: other words for the user dictionary read no file.
     """
-    plan = _Plan.of(recipe)
+    return carry_out(Plan.of(recipe))
+
+
+def carry_out(plan: "Plan") -> PreparedData:
+    """`prepare`, where the files have been looked at already."""
     with progress.stage("prepare") as stage:
-        if found := plan.find():
-            plan.remember(found.origin, found.encodings)
+        if found := plan.reuse():
             stage.update(note="nothing changed, what was prepared before is used")
             return found
         why = plan.why()
@@ -75,7 +74,7 @@ def prepare(recipe: Recipe) -> PreparedData:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The stages of one recipe: what each depends on, and where it is written."""
 
     recipe: Recipe
@@ -84,7 +83,7 @@ class _Plan:
     history: History
 
     @classmethod
-    def of(cls, recipe: Recipe) -> "_Plan":
+    def of(cls, recipe: Recipe) -> "Plan":
         place = folder(recipe.storage).child("prepared")
         return cls(
             recipe,
@@ -126,11 +125,13 @@ class _Plan:
         key = digest([about["data_id"], about["split_id"], self.text])
         return self.history.place.child(f"encoded/{key}")
 
-    def find(self) -> PreparedData | None:
+    def reuse(self) -> PreparedData | None:
+        """What is there already, from now on the latest of this name; None where a stage isn't."""
         origin = find_sealed(self.rows_place)
         encodings = find_sealed(self.encoded_place(origin)) if origin else None
         if not (origin and encodings):
             return None
+        self.remember(origin, encodings)
         return PreparedData(origin, encodings)
 
     def why(self) -> list[str]:
@@ -165,14 +166,14 @@ def short_names(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _say_encodings(plan: _Plan) -> None:
+def _say_encodings(plan: Plan) -> None:
     """Aloud, where nobody has said it in the recipe."""
     for source in plan.sources:
         if source.encoding != "utf-8" and plan.recipe.data.encoding == "auto":
             log.warning("%s is read as %s, which its bytes look like", source.path, source.encoding)
 
 
-def _write_rows(plan: _Plan, stage: progress.Stage) -> SealedFolder:
+def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
     from bigmodel.data.rows import write_rows  # starts Ray's machinery, which `find` does without
 
     with plan.rows_place.fresh() as target:
@@ -191,7 +192,7 @@ def _write_rows(plan: _Plan, stage: progress.Stage) -> SealedFolder:
     return _found(plan.rows_place)
 
 
-def _write_encoded(plan: _Plan, origin: SealedFolder, stage: progress.Stage) -> SealedFolder:
+def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> SealedFolder:
     from bigmodel.data.encode import encode_rows
 
     rows = origin.summary()
@@ -220,7 +221,7 @@ def _write_encoded(plan: _Plan, origin: SealedFolder, stage: progress.Stage) -> 
     return _found(place)
 
 
-def _read_corrections(plan: _Plan) -> Mapping[int, str]:
+def _read_corrections(plan: Plan) -> Mapping[int, str]:
     """The mended label, or "", of each text of the file, by the key of the text."""
     source = open_corrections(plan.recipe.data.corrections)
     labels: dict[int, str] = {}
