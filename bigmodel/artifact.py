@@ -22,11 +22,10 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.errors import BigModelError, ModelError, RecipeError
 from bigmodel.golden import GOLDEN_TEXTS
 from bigmodel.models import build_model
-from bigmodel.storage import Folder, folder
+from bigmodel.storage import MANIFEST, Folder, folder
 from bigmodel.text.encoder import TextEncoder
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-4
 _ROWS = 64  # texts scored together
 
@@ -43,7 +42,8 @@ class Scored:
 class Artifact:
     """Recipe, labels, encoder, weights, calibration and the metrics of the valid split.
 
-    `lineage` says which rows it was made from: their `data_id`, and the folder of `prepare`.
+    `lineage` says which rows it was made from: their `data_id`, `split_id`, and the folder of
+    `prepare`.
     `digest` is the SHA-256 of the manifest, "" before the artefact was saved.
     """
 
@@ -80,7 +80,10 @@ class Artifact:
         }
         files |= {f"encoder/{name}": data for name, data in self.encoder.files().items()}
         manifest = _manifest(files)
-        with folder(uri).fresh() as target:
+        place = folder(uri)
+        if not place.local:
+            place.remove()  # an object store can't exchange one for another at once
+        with place.fresh() as target:
             for name, data in files.items():
                 target.write(name, data)
             target.write(MANIFEST, _json(manifest))

@@ -3,14 +3,20 @@
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from bigmodel.errors import BigModelError, RecipeError
 from bigmodel.remote import fault, remote
+
+MANIFEST = "manifest.json"
+"""The last file written of a folder that is whole."""
+ABANDONED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class Folder:
         """The folder that this one is in."""
         base, mark, query = self.uri.partition("?")
         return Folder(f"{base.rpartition('/')[0]}{mark}{query}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.uri.partition("?")[0].rpartition("/")[2]
 
     def read(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError where there is none."""
@@ -100,19 +111,36 @@ class Folder:
                 filesystem.delete_dir(path)
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time is in the block; an object store has no locks and lets all in."""
+        if not self.local:
+            yield
+            return
+        mark = self.local / ".lock"
+        with _told("write", self.uri):
+            self.local.mkdir(parents=True, exist_ok=True)
+            file = _lock(mark)
+        with file:
+            try:
+                yield
+            finally:
+                mark.unlink()
+
+    @contextmanager
     def fresh(self) -> Iterator["Folder"]:
         """A folder to fill; it takes this one's name when the block ends well, else it is removed.
 
-        What a killed process left beside it is removed as well. On an object store, which has no
-        renaming, the block fills the folder itself, once it is empty: whoever reads one there
-        trusts it only when its manifest, the last file written, is there.
+        Where a folder with the same files is there by then, it stays, and what was filled is
+        removed: of two that write the same at once the first one wins, and nobody who reads it is
+        disturbed. What a killed process left beside it is removed as well. An object store has
+        neither renaming nor locks: the block fills the folder itself, over what stands there, and
+        whoever reads one trusts it only when its manifest, the last file written, is there.
         """
         if not self.local:
-            self.remove()
+            _sweep_remote(self.parent)
             yield self
             return
-        with _told("write", self.uri):
-            self.local.parent.mkdir(parents=True, exist_ok=True)
+        with self.parent.locked(), _told("write", self.uri):
             _sweep(self.local.parent)
         aside = self.local.with_name(f".{self.local.name}.{uuid.uuid4().hex[:8]}")
         with _marked(aside):
@@ -120,14 +148,33 @@ class Folder:
                 with _told("write", self.uri):
                     aside.mkdir()
                 yield Folder(str(aside))
-                with _told("write", self.uri):
-                    old = aside.with_name(f"{aside.name}.old")
-                    if self.local.exists():  # renamed, not removed: somebody may be reading it
-                        self.local.rename(old)
-                    aside.rename(self.local)
-                    shutil.rmtree(old, ignore_errors=True)
+                with self.parent.locked(), _told("write", self.uri):
+                    _take(aside, self)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+def _take(aside: Path, place: Folder) -> None:
+    """Give a filled folder its name, unless its like is there."""
+    assert place.local
+    if not place.local.exists():
+        aside.rename(place.local)
+    elif Folder(str(aside)).sizes() != place.sizes():
+        old = aside.with_name(f"{aside.name}.old")
+        place.local.rename(old)  # renamed, not removed: somebody may be reading it
+        aside.rename(place.local)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _lock(mark: Path) -> IO[str]:
+    """The file, locked once it is ours alone: who had the lock before us removed it."""
+    while True:
+        file = mark.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), mark.stat()):
+                return file
+        file.close()
 
 
 @contextmanager
@@ -156,6 +203,27 @@ def _sweep(parent: Path) -> None:
             for left in (aside, aside.with_name(f"{aside.name}.old")):
                 shutil.rmtree(left, ignore_errors=True)
             mark.unlink(missing_ok=True)
+
+
+def _sweep_remote(parent: Folder) -> None:
+    """Remove folders without a manifest in which nothing was written for long."""
+    from pyarrow import fs
+
+    with _told("look", parent.uri):
+        filesystem, path = remote(parent.uri)
+        found = filesystem.get_file_info(
+            fs.FileSelector(path, recursive=True, allow_not_found=True)
+        )
+    written: dict[str, float] = {}
+    whole = set()
+    for info in found:
+        name, _, rest = info.path.removeprefix(f"{path}/").partition("/")
+        if info.is_file and rest:
+            written[name] = max(written.get(name, 0), info.mtime_ns / 1e9)
+            whole |= {name} if rest == MANIFEST else set()
+    for name in written.keys() - whole:
+        if written[name] < time.time() - ABANDONED_S:
+            parent.child(name).remove()
 
 
 def folder(uri: str | Path) -> Folder:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.cluster.session import ray_session
+from bigmodel.evaluation.data_warnings import each_leak
 from jobs.start import job
 from jobs.terminal import table
 
@@ -27,21 +28,23 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     """What people see of prepared rows: where every record went, and what stands out."""
     rows: dict[str, object] = {"done again": "; ".join(result["why"])} if result["why"] else {}
     rows["rows read"] = f"{result['rows_read']:,}"
-    rows |= {
-        f"  as {file['encoding']}": file["path"]
-        for file in result["files"]
-        if file["encoding"] not in ("utf-8", "")
-    }
+    for encoding in dict.fromkeys(file["encoding"] for file in result["files"]):
+        if encoding != "utf-8":
+            paths = [file["path"] for file in result["files"] if file["encoding"] == encoding]
+            rows[f"  as {encoding}"] = "\n".join(paths)
     rows |= {"rows kept": f"{result['rows_kept']:,}", "duplicates": f"{result['duplicates']:,}"}
+    if kept := result["conflicts"] - result["quarantined"]["conflict"]:
+        rows["conflicts kept"] = f"{kept:,}"
     aside = {reason: count for reason, count in result["quarantined"].items() if count}
     rows["quarantined"] = ", ".join(f"{count:,} {reason}" for reason, count in aside.items()) or 0
     if unmatched := result["corrections"]["unmatched"]:
         rows["corrections"] = f"{unmatched:,} of {result['corrections']['given']:,} match no text"
     if near := result["near_duplicates"]["groups"]:
         rows["near-duplicates"] = f"{near:,} {'groups' if near > 1 else 'group'}, each in one split"
-    for split, leak in result["leaks"].items():
-        if leak["exact"] or leak["near"]:
-            rows[f"{split} rows also in train"] = f"{leak['exact']:,}, and {leak['near']:,} nearly"
+    if divided := result["near_duplicates"]["split_at_0.9"]:
+        rows["  divided at 0.9"] = f"{divided:,}, over 1% of the rows"
+    for split, where, leaks in each_leak(result):
+        rows[f"{split} rows also in {where}"] = f"{leaks['exact']:,}, and {leaks['near']:,} nearly"
     for split, labels in result["splits"].items():
         rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
     shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]

@@ -1,5 +1,6 @@
 """Kept rows to ids, over Ray tasks: segment, count the training rows, fit the encoder, look up."""
 
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,7 +36,7 @@ def encode_rows(
     does which part, and when, changes no byte.
     """
     names = origin.parts("rows")
-    scratch = target.child("scratch")
+    scratch = target.child(f"scratch-{uuid.uuid4().hex[:8]}")  # another may be writing the same
     totals = _Totals(plan)
     counted = _each(_segment, names, origin=origin, scratch=scratch, plan=plan)
     for name, (keys, counts) in zip(names, counted, strict=True):

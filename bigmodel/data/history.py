@@ -5,11 +5,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from bigmodel.data.prepared import SealedFolder, find_sealed
-from bigmodel.data.split import SPLITS, Decisions, Earlier, Keys
+from bigmodel.data.prepared import SPLITS_FILE, SealedFolder, find_sealed
+from bigmodel.data.split import Earlier
+from bigmodel.errors import DataError
 from bigmodel.storage import Folder
 
 Inputs = dict[str, Any]
@@ -23,43 +23,71 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class History:
-    """The prepared folders of one model: `known` inputs with their keys, and the `latest` ones."""
+    """All that was prepared under one name, in one file of `prepared/names`.
+
+    `known` inputs with the keys of their rows, the `latest` ones, and for each way to split (the
+    digest of its settings) the splits of all texts that were ever split so: they hold on when the
+    rows they came with are long gone, or a sample was prepared in between.
+    """
 
     place: Folder
     name: str
     known: dict[str, str]
     latest: dict[str, Any]
+    splits: dict[str, Earlier]
 
     @classmethod
     def of(cls, place: Folder, name: str) -> "History":
-        """As it is remembered under `prepared/names`; empty at first."""
+        """As it is remembered; empty at first. DataError where the file is damaged."""
+        names = place.child("names")
         try:
-            found = json.loads(place.child("names").read(f"{name}.json"))
-            return cls(place, name, found["known"], found["latest"])
-        except (FileNotFoundError, ValueError, KeyError):
-            return cls(place, name, {}, {})
+            data = names.read(f"{name}.arrow")
+        except FileNotFoundError:
+            return cls(place, name, {}, {}, {})
+        try:
+            file = pa.ipc.open_file(pa.BufferReader(data))
+            about = json.loads(file.schema.metadata[b"about"])
+            splits = {s: Earlier.of(file.get_batch(i)) for i, s in enumerate(about["settings"])}
+            return cls(place, name, about["known"], about["latest"], splits)
+        except (pa.ArrowException, ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{names.child(f'{name}.arrow').uri}: damaged, and it says which texts stand in "
+                "which split; bring it back from a copy, or delete it and all rows are split anew"
+            ) from None
 
     def rows_key(self, inputs: Inputs) -> str:
         """The folder of the rows that `inputs` give, whether it is there or not.
 
-        Rows whose splits hold on to those of other rows have their key from both.
+        Rows whose splits hold on to earlier ones have their key from both.
         """
-        return self.known.get(digest(inputs)) or digest([inputs, self._held(inputs)])
+        return self.known.get(digest(inputs)) or digest([inputs, self.earlier(inputs).digest()])
 
     def earlier(self, inputs: Inputs) -> Earlier:
-        """The splits that `inputs` must hold on to; none where the way to split has changed."""
-        key = self._held(inputs)
-        origin = find_sealed(self.place.child(f"rows/{key}")) if key else None
-        if origin is None:
-            return Earlier(np.zeros(0, np.int64), np.zeros(0, np.int8))
-        return Earlier(*_assignments(origin))
+        """The splits that `inputs` must hold on to; none where nothing was split in their way."""
+        return self.splits.get(digest(inputs["split"]), Earlier.none())
 
-    def remember(self, inputs: Inputs, text: Inputs, *, rows: str, encoded: str) -> None:
-        """Make these the latest."""
-        known = self.known | {digest(inputs): rows}
+    def remember(self, inputs: Inputs, text: Inputs, *, origin: SealedFolder, encoded: str) -> None:
+        """Make these the latest, beside what other prepares have remembered meanwhile.
+
+        DataError where one of them has put a text of these rows into another split.
+        """
+        rows = origin.place.name
+        known = {digest(inputs): rows}
         latest = {"inputs": inputs, "text": text, "rows": rows, "encoded": encoded}
-        data = json.dumps({"known": known, "latest": latest}, ensure_ascii=False, indent=1).encode()
-        self.place.child("names").write(f"{self.name}.json", data)
+        if known.items() <= self.known.items() and latest == self.latest:
+            return
+        with self.place.child("names").locked():
+            now = History.of(self.place, self.name)
+            splits = now.splits
+            if not known.items() <= now.known.items():
+                together = now.earlier(inputs).joined(Earlier.of(origin.arrow(SPLITS_FILE)))
+                if together is None:
+                    raise DataError(
+                        f"{self.name}: another prepare has put texts of these rows into other "
+                        "splits meanwhile; run the command again, and they stay where they are"
+                    )
+                splits = splits | {digest(inputs["split"]): together}
+            History(self.place, self.name, now.known | known, latest, splits)._write()
 
     def why_rows(self, inputs: Inputs) -> list[str]:
         """What has changed since the latest rows; nothing where there are none."""
@@ -75,10 +103,16 @@ class History:
             found.append(f"user dictionary changed: {self._words_changed(user_dictionary)} words")
         return found
 
-    def _held(self, inputs: Inputs) -> str:
-        """The key of the rows whose splits these inputs must hold on to, "" where none."""
-        same = self.latest.get("inputs", {}).get("split") == inputs["split"]
-        return str(self.latest["rows"]) if same else ""
+    def _write(self) -> None:
+        about = {"known": self.known, "latest": self.latest, "settings": list(self.splits)}
+        schema = Earlier.none().table().schema
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(
+            sink, schema.with_metadata({"about": json.dumps(about, ensure_ascii=False)})
+        ) as file:
+            for earlier in self.splits.values():
+                file.write(earlier.table())
+        self.place.child("names").write(f"{self.name}.arrow", sink.getvalue())
 
     def _words_changed(self, user_dictionary: str) -> int:
         """Lines that are new or gone, whichever are more; all where the old dictionary is gone."""
@@ -89,21 +123,6 @@ class History:
         return max(len(new - before), len(before - new))
 
 
-def _assignments(origin: SealedFolder) -> tuple[Keys, Decisions]:
-    """The texts that were split by their unit, in rising order of their keys."""
-    files = origin.summary()["files"]
-    own = [i for i, file in enumerate(files) if file["split"] == "train" and file["weight"] == 1]
-    keys, splits = [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
-    for name in origin.parts("rows"):
-        table = origin.parquet(name, ["source", "key", "split"])
-        chosen = np.isin(table["source"].to_numpy(), own)
-        keys.append(table["key"].to_numpy()[chosen])
-        place = pa.compute.index_in(table["split"], pa.array(SPLITS))
-        splits.append(place.to_numpy().astype(np.int8)[chosen])
-    key, first = np.unique(np.concatenate(keys), return_index=True)
-    return key, np.concatenate(splits)[first]
-
-
 def _changed(before: Inputs, now: Inputs, *, without: str) -> list[str]:
     if not before:
         return []
@@ -112,9 +131,11 @@ def _changed(before: Inputs, now: Inputs, *, without: str) -> list[str]:
 
 
 def _files_changed(before: list[list[Any]], now: list[list[Any]]) -> list[str]:
-    old, new = {file[0]: file[1:] for file in before}, {file[0]: file[1:] for file in now}
+    """Files are told by what is in them before their names: another folder renames them all."""
+    old = {file[0]: file[1:] for file in before if file[1:] not in [f[1:] for f in now]}
+    new = {file[0]: file[1:] for file in now if file[1:] not in [f[1:] for f in before]}
     return [
-        *(f"{name} changed" for name in new if name in old and old[name] != new[name]),
+        *(f"{name} changed" for name in new if name in old),
         *(f"{name} is new" for name in new if name not in old),
         *(f"{name} is gone" for name in old if name not in new),
     ]

@@ -4,14 +4,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from bigmodel import progress
-from bigmodel.config import DataConfig, Recipe, WeightedSource
-from bigmodel.data.files import Place
+from bigmodel.config import Recipe
+from bigmodel.data.corrections import open_corrections, read_corrections
+from bigmodel.data.files import size_of, stamp
 from bigmodel.data.history import History, Inputs, digest
 from bigmodel.data.prepared import (
     SUMMARY,
@@ -21,10 +22,10 @@ from bigmodel.data.prepared import (
     seal,
     write_file,
 )
-from bigmodel.data.read import read_rows
 from bigmodel.data.schema import LabelSet
-from bigmodel.data.sources import Source, file_digest, open_source, sources_of
-from bigmodel.data.split import SPLITS, key64
+from bigmodel.data.sources import Source, file_digest, sources_of
+from bigmodel.data.split import SPLITS
+from bigmodel.errors import DataError
 from bigmodel.storage import Folder, folder
 from bigmodel.text.encoder import EncoderRecipe
 
@@ -79,15 +80,18 @@ class Plan:
 
     recipe: Recipe
     sources: tuple[Source, ...]
+    stamps: tuple[tuple[int, int], ...]
     encoder: EncoderRecipe
     history: History
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Plan":
         place = folder(recipe.storage).child("prepared")
+        sources = tuple(sources_of(recipe.data))
         return cls(
             recipe,
-            tuple(sources_of(recipe.data)),
+            sources,
+            tuple(stamp(source.path) for source in sources),
             EncoderRecipe.of(recipe),
             History.of(place, recipe.name),
         )
@@ -134,6 +138,15 @@ class Plan:
         self.remember(origin, encodings)
         return PreparedData(origin, encodings)
 
+    def check_unchanged(self) -> None:
+        """DataError where a file isn't any more what it was when its digest was taken."""
+        for source, before in zip(self.sources, self.stamps, strict=True):
+            if stamp(source.path) != before:
+                raise DataError(
+                    f"{source.path}: the file changed while it was read; run the command again "
+                    "once nothing writes to it"
+                )
+
     def why(self) -> list[str]:
         """What is done anew, and for which reason, a sentence each; nothing the first time."""
         rows = self.history.why_rows(self.inputs)
@@ -141,16 +154,8 @@ class Plan:
         return list(dict.fromkeys(rows + text))
 
     def remember(self, origin: SealedFolder, encodings: SealedFolder) -> None:
-        self.history.remember(
-            self.inputs, self.text, rows=_name(origin.place), encoded=_name(encodings.place)
-        )
-
-
-def open_corrections(path: str | None) -> Source | None:
-    """The file of mended labels that `check` wrote, with its columns `text` and `label`."""
-    if path is None:
-        return None
-    return open_source(path, "train", DataConfig(train=(WeightedSource(path=path),)))
+        encoded = encodings.place.name
+        self.history.remember(self.inputs, self.text, origin=origin, encoded=encoded)
 
 
 def short_names(sources: Sequence[Source]) -> list[str]:
@@ -176,17 +181,19 @@ def _say_encodings(plan: Plan) -> None:
 def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
     from bigmodel.data.rows import write_rows  # starts Ray's machinery, which `find` does without
 
+    mended = open_corrections(plan.recipe.data.corrections)
     with plan.rows_place.fresh() as target:
         entries, summary = write_rows(
             plan.sources,
             plan.recipe,
             target,
             names=short_names(plan.sources),
-            corrections=_read_corrections(plan),
+            corrections=read_corrections(mended, plan.encoder.normalizer) if mended else {},
             earlier=plan.history.earlier(plan.inputs),
             size=_piece_bytes(plan.sources),
             on_rows=lambda done: stage.update(done=done, note="read"),
         )
+        plan.check_unchanged()
         entries.append(write_file(target, SUMMARY, _json(summary)))
         seal(target, entries)
     return _found(plan.rows_place)
@@ -204,7 +211,7 @@ def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> S
         segmented += 1
         stage.update(done=rows["rows_kept"] * segmented // num_parts, note="segmented")
 
-    about = {"rows": _name(origin.place), "weak_words": plan.encoder.segmenter.check()}
+    about = {"weak_words": plan.encoder.segmenter.check()}
     stage.update(done=0, total=rows["rows_kept"], note="segment")
     place = plan.encoded_place(origin)
     with place.fresh() as target:
@@ -221,29 +228,15 @@ def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> S
     return _found(place)
 
 
-def _read_corrections(plan: Plan) -> Mapping[int, str]:
-    """The mended label, or "", of each text of the file, by the key of the text."""
-    source = open_corrections(plan.recipe.data.corrections)
-    labels: dict[int, str] = {}
-    for table in read_rows(source) if source else ():
-        for row in table.filter(table["reason"].is_null()).to_pylist():
-            labels[key64(plan.encoder.normalizer(row["text"]))] = row["label"] or ""
-    return labels
-
-
 def _piece_bytes(sources: Sequence[Source]) -> int:
-    total = sum(Place.of(source.path).info().size for source in sources)
-    return max(FEWEST_BYTES, min(PIECE_BYTES, int(total) // 16))
+    total = sum(size_of(source.path) for source in sources)
+    return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
 
 
 def _found(place: Folder) -> SealedFolder:
     found = find_sealed(place)
     assert found, f"{place.uri} was just written"
     return found
-
-
-def _name(place: Folder) -> str:
-    return place.uri.partition("?")[0].rpartition("/")[2]
 
 
 def _json(value: object) -> bytes:

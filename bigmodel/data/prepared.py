@@ -1,8 +1,8 @@
-"""PreparedData: the two folders that `prepare` writes and training reads."""
+"""PreparedData: the two folders that `prepare` writes; training and evaluation read them."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 
 from bigmodel.data.schema import LabelSet
 from bigmodel.errors import DataError
-from bigmodel.storage import Folder, folder
+from bigmodel.storage import MANIFEST, Folder, folder
 from bigmodel.text.encoder import TextEncoder
-from bigmodel.text.features import Encoded
+from bigmodel.text.features import Encoded, concatenate
 from bigmodel.text.occurrences import offsets_of
 
 SUMMARY = "summary.json"
-MANIFEST = "manifest.json"
 QUARANTINE = "quarantine.parquet"
+SPLITS_FILE = "splits.arrow"
+"""The splits of the texts that were split by their unit: `Earlier` of those to come."""
 
 REPEATING = ("source", "label", "split", "weight", "reason", "detail")
 """Columns of few different values; a dictionary of all texts takes twice the time to write."""
@@ -65,31 +66,21 @@ class SealedFolder:
 
 
 @dataclass(frozen=True)
-class PreparedData:
-    """Checked and split rows, and the encoder's ids of them.
-
-    `summary` has the counts of the command line's contract; `reused` tells whether an earlier run
-    had written both folders, `why` for which reasons something was made anew.
-    """
+class PreparedRows:
+    """Checked and split rows, and what was set aside; `summary` has the counts of the command
+    line's contract."""
 
     origin: SealedFolder
-    encodings: SealedFolder
-    reused: bool = True
-    why: tuple[str, ...] = ()
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         return self.origin.summary()
 
     @property
-    def uri(self) -> str:
-        """Where the encoded rows stand; `find_prepared_at` finds all by it."""
-        return self.encodings.place.uri
-
-    @property
-    def weak_words(self) -> list[str]:
-        """A sentence for each word of the user's dictionary that doesn't take effect."""
-        return list(self.encodings.summary()["weak_words"])
+    def lineage(self) -> dict[str, str]:
+        """What a model keeps of its data: `find_rows` finds them by it."""
+        ids = {name: self.summary[name] for name in ("data_id", "split_id")}
+        return ids | {"prepared": self.origin.place.uri}
 
     @property
     def quarantine_uri(self) -> str:
@@ -100,18 +91,6 @@ class PreparedData:
     def labels(self) -> LabelSet:
         return LabelSet(tuple(self.summary["labels"]))
 
-    def encoder(self) -> TextEncoder:
-        names = [name for name in self.encodings.files if name.startswith("encoder/")]
-        files = {name.removeprefix("encoder/"): self.encodings.read(name) for name in names}
-        return TextEncoder.from_files(files)
-
-    def encoded(self, split: str) -> tuple[Encoded, npt.NDArray[np.int64], Weights]:
-        """The ids of "train" or "valid", their class ids and their weights, in file order."""
-        parts = [self.encodings.arrow(name) for name in self.encodings.parts(split)]
-        table = pa.concat_tables(parts)
-        label = table["label"].to_numpy().astype(np.int64)
-        return encoded_of(table), label, table["weight"].to_numpy()
-
     def rows(self, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
         """The raw texts of a split and their class ids, in file order."""
         table = self._table(["text", "label", "split"])
@@ -120,9 +99,9 @@ class PreparedData:
         return table["text"].to_pylist(), self.labels.ids(labels, where=self.origin.place.uri)
 
     def table(self) -> pa.Table:
-        """All kept rows: source (position in the summary's files), row, text, label, split, weight,
-        unit (equal in near-duplicates), in file order."""
-        return self._table(["source", "row", "text", "label", "split", "weight", "unit"])
+        """All kept rows: source (position in the summary's files), row, key (equal in equal texts),
+        text, label, split, weight, unit (equal in near-duplicates), in file order."""
+        return self._table(["source", "row", "key", "text", "label", "split", "weight", "unit"])
 
     def quarantine(self) -> pa.Table:
         """What was set aside: source (its path), row, reason, detail, text, label, raw."""
@@ -131,6 +110,40 @@ class PreparedData:
     def _table(self, columns: Sequence[str]) -> pa.Table:
         parts = self.origin.parts("rows")
         return pa.concat_tables([self.origin.parquet(name, columns) for name in parts])
+
+
+@dataclass(frozen=True)
+class PreparedData(PreparedRows):
+    """Prepared rows with the encoder's ids of them.
+
+    `reused` tells whether an earlier run had written both folders, `why` for which reasons
+    something was made anew.
+    """
+
+    encodings: SealedFolder
+    reused: bool = True
+    why: tuple[str, ...] = ()
+
+    @property
+    def weak_words(self) -> list[str]:
+        """A sentence for each word of the user's dictionary that doesn't take effect."""
+        return list(self.encodings.summary()["weak_words"])
+
+    def encoder(self) -> TextEncoder:
+        names = [name for name in self.encodings.files if name.startswith("encoder/")]
+        files = {name.removeprefix("encoder/"): self.encodings.read(name) for name in names}
+        return TextEncoder.from_files(files)
+
+    def encoded(self, split: str) -> tuple[Encoded, npt.NDArray[np.int64], Weights]:
+        """The ids of "train" or "valid", their class ids and their weights, in file order."""
+        tables = [self.encodings.arrow(name) for name in self.encodings.parts(split)]
+        columns = pa.concat_tables([table.select(["label", "weight"]) for table in tables])
+        label = columns["label"].to_numpy().astype(np.int64)
+        return (
+            concatenate([encoded_of(table) for table in tables]),
+            label,
+            columns["weight"].to_numpy(),
+        )
 
 
 def write_file(place: Folder, name: str, data: bytes) -> Entry:
@@ -177,13 +190,11 @@ def find_sealed(place: Folder) -> SealedFolder | None:
     return SealedFolder(place, files) if whole else None
 
 
-def find_prepared_at(uri: str) -> PreparedData | None:
-    """What stands at the `place` of an earlier prepare, with the rows it was made of, or None."""
-    encoded = find_sealed(folder(uri))
-    if encoded is None:
-        return None
-    origin = find_sealed(encoded.place.parent.parent.child(f"rows/{encoded.summary()['rows']}"))
-    return PreparedData(origin, encoded) if origin else None
+def find_rows(lineage: Mapping[str, str]) -> PreparedRows | None:
+    """The rows that a model keeps the `lineage` of; None where they are gone, or others by now."""
+    origin = find_sealed(folder(lineage["prepared"])) if "prepared" in lineage else None
+    rows = PreparedRows(origin) if origin else None
+    return rows if rows and rows.lineage == dict(lineage) else None
 
 
 def table_of(encoded: Encoded, label: npt.NDArray[np.int64], weight: Weights) -> pa.Table:

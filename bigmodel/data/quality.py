@@ -91,6 +91,11 @@ def settle(records: Records, sources: Sequence[Source], recipe: Recipe) -> Decis
     return outcome
 
 
+def splittable(records: Records, sources: Sequence[Source]) -> npt.NDArray[np.bool_]:
+    """Whose splits are ours to choose: not those of given splits or of weighted sources."""
+    return np.asarray(_ranks(sources)[records.source] == _TRAIN)
+
+
 def divide(
     records: Records,
     outcome: Decisions,
@@ -149,7 +154,7 @@ def _divide_own(
 ) -> Decisions:
     """The splits of the rows that may be split, by their unit."""
     split = by_hash(units, recipe.data.split, seed=recipe.seed, given=given)
-    early = earlier.of(key)
+    early = earlier.where(key)
     split, contested = hold(split, units, early)
     if len(contested):
         _resolve(split, np.isin(units, contested), key, group, early, near.pairs)
@@ -208,12 +213,19 @@ def summarise(
         "rows_kept": int(np.sum(outcome >= 0)),
         "quarantined": quarantined,
         "duplicates": int(np.sum(outcome == DUPLICATE)),
-        "conflicts": counted[CONFLICT],
+        "conflicts": counted[CONFLICT] + _num_contradicting(records.key[outcome >= 0]),
         "splits": splits,
         "labels": list(labels.names),
         "deviation": _deviation(splits),
         "leaks": _leaks(records, outcome, unit, sources),
     }
+
+
+def _num_contradicting(kept: Keys) -> int:
+    """Kept rows whose text is kept under another label as well."""
+    ordered = np.sort(kept)
+    again = ordered[1:] == ordered[:-1]
+    return int(np.sum(np.append(again, False) | np.append(False, again)))
 
 
 def _ranks(sources: Sequence[Source]) -> npt.NDArray[np.int8]:
@@ -242,20 +254,25 @@ def _deviation(splits: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]
 
 def _leaks(
     records: Records, outcome: Decisions, unit: Keys, sources: Sequence[Source]
-) -> dict[str, dict[str, int]]:
-    """Rows of a given split whose text also stands in the files that rank after it.
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Rows of each given split whose text also stands in other files: those of train, of valid.
 
     `exact`: these had the same normalised text there, and were taken out there; `near`: one that
     is near it is kept there.
     """
     rank = _ranks(sources)[records.source]
-    found = {}
+    given = {source.split for source in sources}
+    found: dict[str, dict[str, dict[str, int]]] = {}
     for split, own in (("valid", _VALID), ("test", _TEST)):
-        if not any(source.split == split for source in sources):
+        if split not in given:
             continue
-        later = records.usable & (rank > own)
-        mine = records.usable & (rank == own)
-        exact = np.isin(records.key[mine], records.key[later])
-        near = np.isin(unit[mine], unit[(outcome >= 0) & (rank > own)]) & (outcome[mine] >= 0)
-        found[split] = {"exact": int(exact.sum()), "near": int((near & ~exact).sum())}
+        mine = np.flatnonzero(records.usable & (rank == own))
+        key, kept = records.key[mine], outcome[mine] >= 0
+        for where, there in (("train", rank >= _TRAIN), ("valid", rank == _VALID)):
+            if where == split or where not in given:
+                continue
+            exact = contains(np.sort(records.key[records.usable & there]), key)
+            near = contains(np.sort(unit[(outcome >= 0) & there]), unit[mine]) & kept
+            counts = {"exact": int(exact.sum()), "near": int((near & ~exact).sum())}
+            found.setdefault(split, {})[where] = counts
     return found

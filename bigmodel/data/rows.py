@@ -20,11 +20,11 @@ from bigmodel.config import Recipe
 from bigmodel.data import tasks
 from bigmodel.data.duplicates import BANDS, Groups
 from bigmodel.data.near import near_pairs
-from bigmodel.data.prepared import QUARANTINE, Entry, write_parquet
-from bigmodel.data.quality import Near, Records, divide, settle, summarise
+from bigmodel.data.prepared import QUARANTINE, SPLITS_FILE, Entry, write_arrow, write_parquet
+from bigmodel.data.quality import Near, Records, divide, settle, splittable, summarise
 from bigmodel.data.read import pieces
 from bigmodel.data.refusals import check_bad_rows, check_columns
-from bigmodel.data.schema import UNREADABLE
+from bigmodel.data.schema import EMPTY, UNREADABLE
 from bigmodel.data.sources import Source
 from bigmodel.data.split import CONFLICTING, UNUSABLE, Decisions, Earlier, Keys, contains
 from bigmodel.errors import DataError
@@ -42,7 +42,7 @@ class Part:
     Before it stand `start` records of all sources.
     """
 
-    place: tasks.Place
+    slot: tasks.Slot
     start: int
     num_rows: int
     rows: Any
@@ -70,10 +70,15 @@ def write_rows(
     DataError where too many records are bad, only one label is there, or a split can't be used;
     in the first case the quarantine stands in `storage/quarantine/<name>`.
     """
-    parts, records, reasons, details = _read_all(
-        sources, recipe, corrections, names=names, size=size, on_rows=on_rows
+    ledger = _read_all(sources, recipe, corrections, names=names, size=size, on_rows=on_rows)
+    parts, records = ledger.parts, ledger.records()
+    check_columns(
+        sources[0],
+        usable=int(records.usable.sum()),
+        num_labels=len(records.names),
+        num_numbers=ledger.num_numbers,
     )
-    _check(parts, records, reasons, details, sources, recipe)
+    _check_bad_rows(ledger, records, recipe)
     outcome = settle(records, sources, recipe)
     kept = np.sort(records.key[outcome == 0])
     conflicting = records.key[outcome == CONFLICTING]
@@ -87,8 +92,8 @@ def write_rows(
     )
     near = Near(pairs, jaccard, largest=max(_FEW_NEAR, len(kept) // 100))
     outcome, unit, grouped = divide(records, outcome, near, sources, recipe, earlier=earlier)
-    summary = summarise(records, outcome, unit, reasons, sources)
-    summary["unreadable"] = dict(sorted(details.items()))
+    summary = summarise(records, outcome, unit, ledger.reasons, sources)
+    summary["unreadable"] = dict(sorted(ledger.details.items()))
     summary["near_duplicates"] = _near_summary(grouped)
     summary["corrections"] = {
         "given": len(corrections),
@@ -96,6 +101,9 @@ def write_rows(
     }
     summary["files"] = _files(sources, names, records, outcome)
     entries, data_id, split_id = _write_parts(parts, outcome, records.key, unit, target)
+    own = splittable(records, sources) & (outcome >= 0)
+    assigned = Earlier.of_rows(records.key[own], outcome[own])
+    entries.append(write_arrow(target, SPLITS_FILE, assigned.table()))
     return entries, summary | {"data_id": data_id, "split_id": split_id}
 
 
@@ -107,7 +115,7 @@ def _read_all(
     names: Sequence[str],
     size: int,
     on_rows: Callable[[int], None],
-) -> tuple[list[Part], Records, Counter[str], Counter[str]]:
+) -> "_Ledger":
     """Read every piece of every source, a few at a time, so that memory stays flat."""
     read = ray.remote(tasks.read_part).options(num_returns=2 + BANDS)
     reading = ray.put(tasks.Reading(Normalizer.of(recipe.text), corrections))
@@ -127,14 +135,7 @@ def _read_all(
     while waiting:
         finish()
     ledger.check_labels(corrections, recipe.data.corrections)
-    records = ledger.records()
-    check_columns(
-        sources[0],
-        usable=int(records.usable.sum()),
-        num_labels=len(records.names),
-        num_numbers=ledger.num_numbers,
-    )
-    return ledger.parts, records, ledger.reasons, ledger.details
+    return ledger
 
 
 class _Ledger:
@@ -149,6 +150,7 @@ class _Ledger:
         self.reasons: Counter[str] = Counter()
         self.details: Counter[str] = Counter()
         self.num_rows = self.num_numbers = 0
+        self.first_bad = ""
         self._with_groups = with_groups
         self._names: dict[str, int] = {}
         self._before: set[str] = set()
@@ -157,19 +159,23 @@ class _Ledger:
     def add(self, source: int, refs: Sequence[Any]) -> None:
         brief, rows, *bands = refs
         table = ray.get(brief)
-        place = tasks.Place(
+        slot = tasks.Slot(
             number=len(self.parts),
             source=source,
             name=self._file_names[source],
             weight=self._sources[source].weight,
-            first=sum(part.num_rows for part in self.parts if part.place.source == source),
+            first=sum(part.num_rows for part in self.parts if part.slot.source == source),
         )
-        self.parts.append(Part(place, self.num_rows, len(table), rows, brief, tuple(bands)))
+        self.parts.append(Part(slot, self.num_rows, len(table), rows, brief, tuple(bands)))
         self.num_rows += len(table)
         before, num_numbers = json.loads(table.schema.metadata[b"about"])
         self._before.update(before)
         self.num_numbers += num_numbers
         reason = table["reason"]
+        bad = np.flatnonzero(pa.compute.is_in(reason, pa.array([UNREADABLE, EMPTY])).to_numpy())
+        if len(bad) and not self.first_bad:
+            path = self._sources[source].path
+            self.first_bad = f"{path}, row {slot.first + int(bad[0]) + 1}"
         self.reasons.update(reason.drop_null().to_pylist())
         unreadable = pa.compute.equal(reason, UNREADABLE)
         self.details.update(table["detail"].filter(unreadable).to_pylist())
@@ -205,31 +211,22 @@ class _Ledger:
             )
 
 
-def _check(
-    parts: Sequence[Part],
-    records: Records,
-    reasons: Counter[str],
-    details: Counter[str],
-    sources: Sequence[Source],
-    recipe: Recipe,
-) -> None:
+def _check_bad_rows(ledger: _Ledger, records: Records, recipe: Recipe) -> None:
     """Stop where too many records are bad, once they stand where a person can look at them."""
     place = folder(recipe.storage).child(f"quarantine/{recipe.name}")
-    where = place.child(QUARANTINE).uri
-    bad = np.flatnonzero(~records.usable)
-    if not len(bad):
-        return
-    part = next(part for part in reversed(parts) if part.start <= bad[0])
-    row = int(bad[0]) - part.start + part.place.first + 1
-    first = f"{sources[part.place.source].path}, row {row}"
     try:
         check_bad_rows(
-            reasons, details, len(records.key), recipe.data.max_bad_rows, where=where, first=first
+            ledger.reasons,
+            ledger.details,
+            len(records.key),
+            recipe.data.max_bad_rows,
+            where=place.child(QUARANTINE).uri,
+            first=ledger.first_bad,
         )
     except DataError:
         outcome = np.where(records.usable, 0, UNUSABLE).astype(np.int8)
         aside = ray.remote(tasks.quarantine_of)
-        tables = [aside.remote(part.rows, outcome[part.span], part.place) for part in parts]
+        tables = [aside.remote(p.rows, outcome[p.span], p.slot) for p in ledger.parts]
         write_parquet(place, QUARANTINE, pa.concat_tables(ray.get(tables)))
         raise
 
@@ -244,7 +241,7 @@ def _write_parts(
     """
     write = ray.remote(tasks.write_part)
     written = [
-        write.remote(p.rows, outcome[p.span], key[p.span], unit[p.span], p.place, target)
+        write.remote(p.rows, outcome[p.span], key[p.span], unit[p.span], p.slot, target)
         for p in parts
     ]
     data_id, split_id = hashlib.sha256(), hashlib.sha256()
@@ -256,7 +253,7 @@ def _write_parts(
         data_id.update(digests)
         kept = outcome[part.span][outcome[part.span] >= 0]
         use = np.zeros(len(kept), [("split", "i1"), ("weight", "<f4")])
-        use["split"], use["weight"] = kept, part.place.weight
+        use["split"], use["weight"] = kept, part.slot.weight
         split_id.update(use.tobytes())
     entries.append(write_parquet(target, QUARANTINE, pa.concat_tables(quarantine)))
     return entries, data_id.hexdigest(), split_id.hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -52,7 +53,8 @@ def decide(
     source. A text of a lower rank keeps its rows, and those of a higher rank are duplicates (same
     label) or conflicts (another), so that no text of a given split is trained on. Within a rank,
     `conflicts` says what happens to a text with several labels: "drop" all its rows, keep the one
-    of the "majority" (a tie drops all), or "keep" one each.
+    of the "majority" (a tie drops all), or "keep" one each. All rows of a text that keeps none are
+    conflicts.
     """
     status = np.zeros(len(keys), np.int8)
     ordered = np.sort(keys)
@@ -87,6 +89,8 @@ def _judge_texts(
         top = sizes == largest[text[first]]
         alone = np.bincount(text[first][top])[text[first]] == 1
         found[first[contested & top & alone]] = 0
+    keeps = np.bincount(text, found == 0) > 0
+    found[~keeps[text]] = CONFLICTING  # a duplicate is one of a kept row
     return found
 
 
@@ -94,8 +98,7 @@ def join(leader: Keys, group: Keys | None) -> Keys:
     """The unit of each row, which is split as a whole: rows near each other, or of one group.
 
     `leader`: the smallest key of a row's near-duplicates; `group`: a hash of the row's group, 0
-    where it has none. A unit is named by the smallest of its groups, else by its leader, so that
-    more rows don't rename it.
+    where it has none. A unit is named by the smallest of its groups, else by its leader.
     """
     if group is None or not group.any():
         return leader
@@ -130,17 +133,54 @@ def by_hash(units: Keys, config: SplitConfig, *, seed: int, given: Collection[st
 
 @dataclass(frozen=True)
 class Earlier:
-    """The splits of the texts of an earlier prepare of the same model: `keys` rising."""
+    """The splits that texts were given before: `keys` rising, each once."""
 
     keys: Keys
     split: Decisions
 
-    def of(self, keys: Keys) -> Decisions:
+    @classmethod
+    def none(cls) -> "Earlier":
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int8))
+
+    @classmethod
+    def of_rows(cls, keys: Keys, split: Decisions) -> "Earlier":
+        """Of rows in any order; a text that has several is in one split with all of them."""
+        order = np.argsort(keys)
+        keys, split = keys[order], split[order]
+        first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+        return cls(keys[first], split[first])
+
+    @classmethod
+    def of(cls, table: pa.Table | pa.RecordBatch) -> "Earlier":
+        """The inverse of `table`."""
+        return cls(table["key"].to_numpy(), table["split"].to_numpy())
+
+    def table(self) -> pa.Table:
+        return pa.table({"key": self.keys, "split": self.split})
+
+    def digest(self) -> str:
+        """Names these splits; "" where there are none."""
+        if not len(self.keys):
+            return ""
+        return hashlib.sha256(self.keys.tobytes() + self.split.tobytes()).hexdigest()
+
+    def where(self, keys: Keys) -> Decisions:
         """The earlier split of each text, -1 for a new one."""
         if not len(self.keys):
             return np.full(len(keys), -1, np.int8)
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[place] == keys, self.split[place], -1).astype(np.int8)
+
+    def joined(self, other: "Earlier") -> "Earlier | None":
+        """The texts of both; None where one text is in two splits."""
+        here = self.where(other.keys)
+        if np.any((here >= 0) & (here != other.split)):
+            return None
+        new = here < 0
+        return Earlier.of_rows(
+            np.concatenate([self.keys, other.keys[new]]),
+            np.concatenate([self.split, other.split[new]]),
+        )
 
 
 def hold(split: Decisions, units: Keys, early: Decisions) -> tuple[Decisions, Keys]:

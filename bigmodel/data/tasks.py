@@ -133,7 +133,7 @@ def usable_keys(brief: pa.Table) -> Keys:
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where a part belongs: its number, and the `first` records of its source before it."""
 
     number: int
@@ -148,38 +148,38 @@ class Place:
 
 
 def write_part(
-    rows: pa.Table, outcome: Decisions, key: Keys, unit: Keys, place: Place, target: Folder
+    rows: pa.Table, outcome: Decisions, key: Keys, unit: Keys, slot: Slot, target: Folder
 ) -> tuple[Entry, bytes, pa.Table]:
     """Write the kept rows of a piece: (the file, 16 bytes a kept row that name it, quarantine)."""
     kept = rows.filter(pa.array(outcome >= 0))
     table = pa.table(
         {
-            "source": np.full(len(kept), place.source, np.int32),
-            "row": place.row_in_file(kept),
+            "source": np.full(len(kept), slot.source, np.int32),
+            "row": slot.row_in_file(kept),
             "key": key[outcome >= 0],
             "text": kept["text"],
             "written": kept["written"],
             "label": kept["label"],
             "split": pa.array(SPLITS).take(pa.array(outcome[outcome >= 0])),
-            "weight": np.full(len(kept), place.weight, np.float32),
+            "weight": np.full(len(kept), slot.weight, np.float32),
             "unit": unit[outcome >= 0],
         }
     )
-    entry = write_parquet(target, f"rows-{place.number:05}.parquet", table)
+    entry = write_parquet(target, f"rows-{slot.number:05}.parquet", table)
     texts = zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True)
     digests = (
         hashlib.blake2b(f"{label}\0{text}".encode(), digest_size=16) for text, label in texts
     )
-    return entry, b"".join(one.digest() for one in digests), quarantine_of(rows, outcome, place)
+    return entry, b"".join(one.digest() for one in digests), quarantine_of(rows, outcome, slot)
 
 
-def quarantine_of(rows: pa.Table, outcome: Decisions, place: Place) -> pa.Table:
+def quarantine_of(rows: pa.Table, outcome: Decisions, slot: Slot) -> pa.Table:
     """The records of a piece that are set aside: duplicates aren't, nothing of theirs is lost."""
     aside = (outcome < 0) & (outcome != DUPLICATE)
     rows = rows.filter(pa.array(aside))
     judged = pa.array([REASONS.get(code) for code in outcome[aside].tolist()], pa.string())
     reason = pa.compute.coalesce(rows["reason"], judged)
-    source = pa.array([place.name] * len(rows), pa.string())
+    source = pa.array([slot.name] * len(rows), pa.string())
     columns = {name: rows[name] for name in ("detail", "text", "label", "raw")}
-    numbers = place.row_in_file(rows)
+    numbers = slot.row_in_file(rows)
     return pa.table({"source": source, "reason": reason, "row": numbers} | columns)

@@ -138,10 +138,14 @@ def _splits(found: Figures) -> Iterable[Html]:
         ),
     )
     yield subsection(
-        "Rows of given splits that also stand in the training data",
+        "Rows of given splits that also stand elsewhere",
         table(
-            ("split", "exactly", "nearly"),
-            ((name, leaks["exact"], leaks["near"]) for name, leaks in found["leaks"].items()),
+            ("split", "also in", "exactly", "nearly"),
+            (
+                (split, f"data.{where}", leaks["exact"], leaks["near"])
+                for split, places in found["leaks"].items()
+                for where, leaks in places.items()
+            ),
         ),
     )
 
@@ -150,7 +154,12 @@ def _repeated(found: Figures) -> Iterable[Html]:
     near = found["near_duplicates"]
     yield paragraph(
         f"{found['duplicates']:,} rows repeat another and were left out. {near['rows']:,} more are "
-        f"nearly equal to another, in {near['groups']:,} groups; each stays in one split."
+        f"nearly equal to another, in {near['groups']:,} groups; each stays in one split"
+        + (
+            f", but for {near['split_at_0.9']:,} that were too large."
+            if near["split_at_0.9"]
+            else "."
+        )
     )
     yield subsection("The largest groups", table(
         ("rows", "labels", "one of them"),

@@ -1,7 +1,7 @@
 """What the data are like: the figures of `check`, from what prepare wrote."""
 
 from collections import Counter
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from bigmodel.data.encodings import encoding_of_bytes
 from bigmodel.data.prepared import PreparedData
 from bigmodel.data.schema import CONFLICT
+from bigmodel.data.split import key64
 from bigmodel.evaluation.garbled import garbled, traditional
 from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.normalize import Normalizer
@@ -98,8 +99,8 @@ def unknown_words(kept: pa.Table, encoder: TextEncoder) -> Figures:
 
     def count(training: bool) -> Counter[str]:
         rows = kept.filter(pc.equal(pc.equal(kept["split"], "train"), training))
-        cut, written = encoder.segmenter.cut, map(encoder.normalizer, rows["text"].to_pylist())
-        return Counter(token for text in written for token in cut(text))
+        written = map(encoder.normalizer, rows["text"].to_pylist())
+        return Counter(chain.from_iterable(encoder.segmenter.cut_all(list(written))))
 
     known, asked = count(True), count(False)
     unknown = {token: count for token, count in asked.items() if token not in known}
@@ -114,7 +115,7 @@ def unknown_words(kept: pa.Table, encoder: TextEncoder) -> Figures:
 
 
 def units(kept: pa.Table) -> Figures:
-    """Rows that stay in one split: near-duplicates, or those of one group; the largest first.
+    """Groups of near-duplicates; the largest first.
 
     `mixed` units have more than one label.
     """
@@ -139,17 +140,20 @@ def units(kept: pa.Table) -> Figures:
 
 def conflicts(kept: pa.Table, aside: pa.Table, normalizer: Normalizer) -> Figures:
     """How many texts stand under several labels, and the first of them: {"text", "labels"}."""
-    found: dict[str, tuple[str, set[str]]] = {}
-    rows = aside.filter(pc.equal(aside["reason"], CONFLICT)).to_pylist()
-    texts = pa.array([row["text"] for row in rows], pa.string())
-    rows += kept.filter(pc.is_in(kept["text"], texts)).to_pylist()  # the label that was kept
-    for row in rows:
-        found.setdefault(normalizer(row["text"]), (row["text"], set()))[1].add(row["label"])
-    several = [(text, sorted(labels)) for text, labels in found.values() if len(labels) > 1]
+    rows = aside.filter(pc.equal(aside["reason"], CONFLICT)).select(["text", "label"]).to_pylist()
+    keys = [key64(normalizer(row["text"])) for row in rows]
+    counts = kept.group_by("key").aggregate([("label", "count")])
+    several = counts.filter(pc.greater(counts["label_count"], 1))["key"].to_pylist()
+    others = kept.filter(pc.is_in(kept["key"], pa.array([*keys, *several], pa.int64())))
+    rows += others.select(["text", "label"]).to_pylist()
+    found: dict[int, tuple[str, set[str]]] = {}
+    for key, row in zip([*keys, *others["key"].to_pylist()], rows, strict=True):
+        found.setdefault(key, (row["text"], set()))[1].add(row["label"])
+    examples = [(text, sorted(labels)) for text, labels in found.values() if len(labels) > 1]
     return {
         "texts": len(found),
         "examples": [
-            {"text": _begin(text), "labels": labels} for text, labels in several[:EXAMPLES]
+            {"text": _begin(text), "labels": labels} for text, labels in examples[:EXAMPLES]
         ],
     }
 

@@ -32,7 +32,7 @@ def _aside(found: Figures, recipe: Recipe) -> Iterator[str]:
     if unmatched := found["corrections"]["unmatched"]:
         yield (
             f"{unmatched:,} of {found['corrections']['given']:,} corrections match no text: a text "
-            "must stand there as in the data (a spreadsheet changes those that begin with = + - @)"
+            "must stand there as in the data"
         )
     if weak := found["weak_words"]:
         yield (
@@ -41,9 +41,10 @@ def _aside(found: Figures, recipe: Recipe) -> Iterator[str]:
         )
     texts = found["conflicting"]["texts"]
     if found["conflicts"]:
+        fate = "kept" if recipe.data.conflicts == "keep" else "set aside"
         yield (
             f"{texts:,} {_one(texts, 'text stands', 'texts stand')} under several labels "
-            f"({_rows(found['conflicts'])} set aside; data.conflicts)"
+            f"({_rows(found['conflicts'])} {fate}; data.conflicts)"
         )
     if found["duplicates"] > MANY_DUPLICATES * found["rows_read"]:
         share = found["duplicates"] / found["rows_read"]
@@ -75,11 +76,16 @@ def _labels(found: Figures) -> Iterator[str]:
 
 
 def _splits(found: Figures, recipe: Recipe) -> Iterator[str]:
-    for split, leaks in found["leaks"].items():
+    for split, where, leaks in each_leak(found):
         found_there = {"exactly (taken out there)": leaks["exact"], "nearly": leaks["near"]}
         said = " and ".join(f"{n:,} {how}" for how, n in found_there.items() if n)
-        if said:
-            yield f"rows of the given {split} split also stand in the training data: {said}"
+        yield f"rows of the given {split} split also stand in data.{where}: {said}"
+    if divided := found["near_duplicates"]["split_at_0.9"]:
+        yield (
+            f"{divided:,} {_one(divided, 'group', 'groups')} of nearly equal texts "
+            f"{_one(divided, 'was', 'were')} so large (over 1% of the rows) that texts less than "
+            "90% alike may stand in different splits"
+        )
     largest = max(
         ((abs(by), split, label, by) for split, of in found["deviation"].items()
          for label, by in of.items()),
@@ -116,6 +122,14 @@ def _texts(found: Figures) -> Iterator[str]:
             f"{share:.1%} of the rows hold traditional characters, the others don't; "
             'text.traditional = "simplify" makes them one'
         )
+
+
+def each_leak(found: Figures) -> Iterator[tuple[str, str, Mapping[str, int]]]:
+    """(given split, where else its rows stand, how many), where there are any."""
+    for split, places in found["leaks"].items():
+        for where, leaks in places.items():
+            if any(leaks.values()):
+                yield split, where, leaks
 
 
 def times(ratio: float) -> str:

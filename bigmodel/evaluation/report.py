@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bigmodel import progress
 from bigmodel.data.files import files_of
-from bigmodel.data.prepared import find_prepared_at
+from bigmodel.data.prepared import find_rows
 from bigmodel.data.read import check_unreadable, read_rows
 from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
@@ -67,12 +67,12 @@ def evaluate(predictor: Predictor, texts: Sequence[str], truth: npt.NDArray[np.i
 
 def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The test split that was set aside when the artefact's data was prepared: texts, class ids."""
-    uri = predictor.artifact.lineage.get("prepared", "")
-    prepared = find_prepared_at(uri) if uri else None
+    lineage = predictor.artifact.lineage
+    prepared = find_rows(lineage)
     if prepared is None:
         raise DataError(
-            f"{uri or 'unknown folder'}: this model's test rows are gone or damaged; "
-            "give a file with --data"
+            f"{lineage.get('prepared', 'unknown folder')}: this model's test rows are gone, "
+            "damaged, or no longer those it was made with; give a file with --data"
         )
     return prepared.rows("test")
 

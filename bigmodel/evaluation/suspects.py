@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bigmodel.data.corrections import quoted
 from bigmodel.data.prepared import PreparedData
 from bigmodel.text.normalize import normalize
 
@@ -52,16 +53,23 @@ class Suspects:
         }
 
     def csv(self) -> bytes:
-        """With a BOM, by which Excel knows that it is UTF-8."""
+        """With a BOM, by which Excel knows that it is UTF-8, and no cell that it would reckon."""
         written = io.StringIO()
         writer = csv.DictWriter(written, COLUMNS)
         writer.writeheader()
-        writer.writerows(self.rows)
+        for row in self.rows:
+            writer.writerow(
+                row | {name: quoted(row[name]) for name in ("text", "label", "suggested")}
+            )
         return written.getvalue().encode("utf-8-sig")
 
 
 def find_suspects(prepared: PreparedData, *, seed: int) -> Suspects:
-    """Look at the kept rows, or at a sample of MOST_EXAMINED; labels with few rows are left out."""
+    """Look at the kept rows, or at a sample of MOST_EXAMINED.
+
+    Labels with few rows are left out, and texts that are kept under several labels: a correction
+    goes by the text, and these are counted as conflicts.
+    """
     table = _examinable(prepared.table())
     if sampled := len(table) > MOST_EXAMINED:
         chosen = np.random.default_rng(seed).choice(len(table), MOST_EXAMINED, replace=False)
@@ -128,6 +136,10 @@ def out_of_fold(
 
 
 def _examinable(table: pa.Table) -> pa.Table:
+    keys = table.group_by("key").aggregate([("label", "count")])
+    once = keys.filter(pa.compute.equal(keys["label_count"], 1))["key"].combine_chunks()
+    if len(once) < len(table):
+        table = table.filter(pa.compute.is_in(table["key"], once))
     units = table.group_by("label").aggregate([("unit", "count_distinct")])
     enough = units.filter(pa.compute.greater_equal(units["unit_count_distinct"], FEWEST_UNITS))
     return table.filter(pa.compute.is_in(table["label"], enough["label"].combine_chunks()))

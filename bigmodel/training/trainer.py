@@ -153,7 +153,7 @@ def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
         draft,
         temperature=fit_temperature(scores, truth),
         metrics={"split": "valid", **summary(counts)},
-        lineage={"data_id": prepared.summary["data_id"], "prepared": prepared.uri},
+        lineage=prepared.lineage,
     )
 
 

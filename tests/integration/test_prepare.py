@@ -1,8 +1,10 @@
 """Files to prepared rows by real Ray tasks: counts, quarantine, splits, bytes, reuse, history."""
 
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from small_reviews import labelled, write_csv
 from bigmodel.config import Recipe
 from bigmodel.data import prepare as stage
 from bigmodel.data.prepare import find_prepared, prepare
-from bigmodel.data.prepared import PreparedData, find_prepared_at
+from bigmodel.data.prepared import PreparedData, find_rows
 from bigmodel.errors import DataError
 from bigmodel.recipe import make_recipe
 
@@ -100,9 +102,9 @@ def test_a_second_call_reuses_what_the_first_wrote(messy):
     before = bytes_of(home_of(messy) / "storage" / "prepared")
     again = prepare(recipe)
     assert again.reused and again.summary == messy.summary and again.why == ()
-    assert again.uri == messy.uri
+    assert again.encodings == messy.encodings
     assert bytes_of(home_of(messy) / "storage" / "prepared") == before
-    assert find_prepared_at(messy.uri).summary == messy.summary
+    assert find_rows(messy.lineage).summary == messy.summary
 
 
 @pytest.mark.parametrize("name", ["rows-00000.parquet", "summary.json", "manifest.json"])
@@ -166,6 +168,53 @@ def test_when_the_data_grows_earlier_rows_stay_in_their_split(growing, tmp_path)
     for row in found:
         units.setdefault(row["unit"], set()).add(row["split"])
     assert all(len(splits) == 1 for splits in units.values())
+
+
+def splits_by_text(prepared: PreparedData) -> dict[str, str]:
+    table = prepared.table()
+    return dict(zip(table["text"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def test_earlier_splits_hold_after_a_sample_and_without_the_rows_they_came_with(growing, tmp_path):
+    recipe, first = growing
+    before, lineage = splits_by_text(first), first.lineage
+    write_csv(tmp_path / "评论.csv", labelled()[:150])
+    prepare(recipe)
+    shutil.rmtree(first.origin.place.local.parent)
+    near = [(f"{text}了", label) for text, label in labelled()[:300]]
+    write_csv(tmp_path / "评论.csv", [*near, *labelled()[:300]])
+    after = splits_by_text(prepare(recipe))
+    assert {text: after[text] for text in before} == before
+    assert find_rows(lineage) is None
+    write_csv(tmp_path / "评论.csv", labelled()[:300])
+    assert splits_by_text(prepare(recipe)) == before
+    assert find_rows(lineage).lineage == lineage
+
+
+def test_rows_that_are_others_by_now_are_not_taken_for_those_of_a_model(growing):
+    _, first = growing
+    assert find_rows(first.lineage).rows("test")[0] == first.rows("test")[0]
+    assert find_rows(first.lineage | {"split_id": "0" * 64}) is None
+    assert find_rows({}) is None
+
+
+def test_two_prepares_at_once_end_with_the_same_rows(ray_local, tmp_path):
+    recipe = recipe_for(write_csv(tmp_path / "评论.csv", labelled()[:300]))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(prepare, [recipe, recipe])
+    assert one.summary == other.summary and one.lineage == other.lineage
+    assert one.encoded("train")[1].tolist() == other.encoded("train")[1].tolist()
+    assert prepare(recipe).reused
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(ray_local, tmp_path):
+    recipe = recipe_for(write_csv(tmp_path / "评论.csv", labelled()[:300]))
+    plan = stage.Plan.of(recipe)
+    write_csv(tmp_path / "评论.csv", labelled()[:301])
+    with pytest.raises(DataError, match=r"评论\.csv: the file changed while it was read; run"):
+        stage.carry_out(plan)
+    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def test_corrected_labels_and_dropped_texts(growing, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from small_reviews import labelled
 
-from bigmodel import remote
+from bigmodel import remote, storage
 from bigmodel.artifact import Artifact
 from bigmodel.config import DataConfig
 from bigmodel.data.read import read_rows
@@ -44,12 +44,19 @@ def test_a_folder_there_is_as_one_here(s3):
     assert here.names() == [] and folder(s3).names() == []
 
 
-def test_a_fresh_folder_holds_nothing_of_the_old_one(s3):
-    here = folder(s3)
-    here.write("old.bin", b"old")
-    with here.fresh() as target:
-        target.write("new.bin", b"new")
-    assert here.names() == ["new.bin"]
+def test_what_was_abandoned_there_is_gone_with_the_next_and_what_is_whole_or_new_stays(
+    s3, monkeypatch
+):
+    here = folder(s3).child("prepared/rows")
+    here.write("killed/rows-00000.parquet", b"half")
+    here.write("whole/manifest.json", b"{}")
+    with here.child("mine").fresh() as target:
+        target.write("manifest.json", b"{}")
+    assert "killed/rows-00000.parquet" in here.names()  # somebody may be writing it
+    monkeypatch.setattr(storage, "ABANDONED_S", -60)
+    with here.child("other").fresh() as target:
+        target.write("manifest.json", b"{}")
+    assert here.names() == [f"{name}/manifest.json" for name in ("mine", "other", "whole")]
 
 
 def test_a_compressed_file_is_kept_as_it_is(s3):
@@ -238,7 +245,7 @@ FAULTS = {
     "no such bucket of data": ("data_train", "s3://没有/a.csv", 3, "no such bucket"),
     "no such file": ("data_train", "S3/没有.csv", 3, "no such file"),
     "nothing fits": ("data_train", "S3/评论/*.tsv", 3, "no file fits this pattern"),
-    "nobody at the data": ("data_train", "S3/a.csv?AT", 3, "nobody answers"),
+    "nobody at the data": ("data_train", "S3/a.csv?AT", 5, "nobody answers"),
     "no such option": ("data_train", "S3/a.csv?speed=9", 3, "unknown option speed"),
     "no such bucket to write": ("storage", "s3://没有/a", 2, "no such bucket"),
     "nobody at the storage": ("storage", "S3/a?AT", 5, "nobody answers"),
@@ -253,13 +260,13 @@ def test_what_is_wrong_there_is_one_sentence_and_an_exit_code(case, data, closed
     check_sentence({"data_train": f"{data}/评论", key: place}, tmp_path, code, sentence)
 
 
-@pytest.mark.parametrize(("key", "code"), [("data_train", 3), ("storage", 5)])
-def test_wrong_credentials_are_one_sentence_and_an_exit_code(key, code, s3, tmp_path, monkeypatch):
+@pytest.mark.parametrize("key", ["data_train", "storage"])
+def test_wrong_credentials_are_one_sentence_and_an_exit_code(key, s3, tmp_path, monkeypatch):
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
     here = tmp_path / "评论.csv"
     here.write_text(CSV, encoding="utf-8")
     keys = {"data_train": str(here), key: f"{s3}/a.csv"}
-    check_sentence(keys, tmp_path, code, "access is refused); check the credentials")
+    check_sentence(keys, tmp_path, 5, "access is refused); check the credentials")
 
 
 def check_sentence(keys: dict[str, str], place: Path, code: int, sentence: str) -> None:

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from bigmodel.config import Recipe
 from bigmodel.data.schema import LabelSet
+from bigmodel.data.split import key64
 from bigmodel.recipe import make_recipe
 from bigmodel.text.encoder import EncoderRecipe, TextEncoder
+from bigmodel.text.normalize import normalize
 
 SPLITS = ("train", "valid", "test")
 RECIPE: Recipe = make_recipe({"name": "reviews", "data": {"train": "评论.csv"}}, "recipe")
@@ -73,6 +75,7 @@ class SmallPrepared:
             {
                 "source": pa.array([0] * count, pa.int32()),
                 "row": pa.array(range(1, count + 1), pa.int64()),
+                "key": pa.array([key64(normalize(text)) for text, _ in self.rows], pa.int64()),
                 "text": [text for text, _ in self.rows],
                 "label": [label for _, label in self.rows],
                 "split": self.splits,

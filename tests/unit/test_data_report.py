@@ -189,7 +189,10 @@ def test_of_data_in_order_nothing_is_said(fine):
 ABOUT = {
     "rows_read": 1000,
     "duplicates": 300,
-    "leaks": {"valid": {"exact": 338, "near": 0}, "test": {"exact": 0, "near": 0}},
+    "leaks": {
+        "valid": {"train": {"exact": 338, "near": 0}},
+        "test": {"train": {"exact": 0, "near": 0}},
+    },
     "deviation": {"valid": {"正面": -0.12, "负面": 0.12}},
 }
 SAID = [
@@ -200,7 +203,7 @@ SAID = [
     "the labels “正面” and “正面。” look alike",
     "the label “正面。” has fewer than 50 rows",
     "the largest label has 60 times the rows of the smallest",
-    "of the given valid split also stand in the training data: 338 exactly (taken out there)",
+    "of the given valid split also stand in data.train: 338 exactly (taken out there)",
     "the label 负面 is 12.0 points more frequent in valid",
     "3 rows hold characters that were lost",
     "3 rows (2.7%) hold no Chinese character",

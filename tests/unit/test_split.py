@@ -29,7 +29,7 @@ A, B, C = ("好", "正"), ("好", "负"), ("差", "负")
         ([A, C], "drop", [KEPT, KEPT]),
         ([A, A, C, A], "drop", [KEPT, AGAIN, KEPT, AGAIN]),
         ([A, B, C], "drop", [BOTH, BOTH, KEPT]),
-        ([A, A, B], "drop", [BOTH, AGAIN, BOTH]),
+        ([A, A, B], "drop", [BOTH, BOTH, BOTH]),  # nothing is kept that one could repeat
         ([A, A, B], "majority", [KEPT, AGAIN, BOTH]),
         ([B, A, A], "majority", [BOTH, KEPT, AGAIN]),
         ([A, B], "majority", [BOTH, BOTH]),  # a tie
@@ -51,7 +51,7 @@ def test_duplicates_and_conflicts(rows, conflicts, found):
         ([("好", "正", TRAIN), ("好", "正", VALID), ("好", "正", TEST)], [AGAIN, AGAIN, KEPT]),
         ([("好", "负", TRAIN), ("好", "正", TEST)], [BOTH, KEPT]),
         ([("好", "正", TRAIN), ("好", "正", TRAIN), ("好", "正", VALID)], [AGAIN, AGAIN, KEPT]),
-        ([("好", "正", TEST), ("好", "负", TEST), ("好", "正", TRAIN)], [BOTH, BOTH, AGAIN]),
+        ([("好", "正", TEST), ("好", "负", TEST), ("好", "正", TRAIN)], [BOTH, BOTH, BOTH]),
     ],
 )
 def test_a_text_of_a_given_split_is_never_trained_on(rows, found):
@@ -144,6 +144,6 @@ def test_a_new_row_between_two_splits_is_a_bridge(early, links, found):
 
 def test_an_earlier_text_is_found_by_its_key():
     earlier = Earlier(np.array([-5, 3, 8], np.int64), np.array([2, 0, 1], np.int8))
-    assert earlier.of(np.array([8, -5, 4, 9, -9], np.int64)).tolist() == [1, 2, -1, -1, -1]
-    nothing = Earlier(np.zeros(0, np.int64), np.zeros(0, np.int8))
-    assert nothing.of(np.array([8], np.int64)).tolist() == [-1]
+    assert earlier.where(np.array([8, -5, 4, 9, -9], np.int64)).tolist() == [1, 2, -1, -1, -1]
+    nothing = Earlier.none()
+    assert nothing.where(np.array([8], np.int64)).tolist() == [-1]

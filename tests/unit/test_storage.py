@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -141,3 +142,33 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     with pytest.raises(TypeError):
         here.write("a.bin", "not bytes")
     assert here.read("a.bin") == b"old" and here.names() == ["a.bin"]
+
+
+def test_of_two_that_write_the_same_folder_at_once_the_first_wins_and_readers_always_find_it(
+    tmp_path,
+):
+    here = folder(tmp_path / "模型")
+
+    def write_once(_: int) -> bytes:
+        with here.fresh() as target:
+            target.write("weights.bin", b"the same" * 1000)
+            target.write("manifest.json", b"{}")
+        return here.read("weights.bin")  # there, whoever has won
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(write_once, range(200)))
+    assert found == {b"the same" * 1000}
+    assert [path.name for path in tmp_path.iterdir()] == ["模型"]
+
+
+def test_one_at_a_time_is_in_a_locked_block(tmp_path):
+    here, counter = folder(tmp_path), tmp_path / "counter"
+    counter.write_text("0")
+
+    def count(_: int) -> None:
+        with here.locked():
+            counter.write_text(str(int(counter.read_text()) + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(200)))
+    assert counter.read_text() == "200" and here.names() == ["counter"]

@@ -17,8 +17,8 @@ from bigmodel.data.schema import EMPTY, REMOVED, UNREADABLE
 from bigmodel.data.sources import open_source
 from bigmodel.data.split import BRIDGING, CONFLICTING, DUPLICATE, UNUSABLE, key64
 from bigmodel.data.tasks import (
-    Place,
     Reading,
+    Slot,
     distinct,
     pairs_of,
     quarantine_of,
@@ -99,7 +99,7 @@ def test_dropped_texts_make_no_pairs(near):
     assert distinct([]).shape == (0, 2)
 
 
-PLACE = Place(number=3, source=1, name="评论.csv", weight=0.5, first=100)
+PLACE = Slot(number=3, source=1, name="评论.csv", weight=0.5, first=100)
 OUTCOMES = [0, UNUSABLE, UNUSABLE, UNUSABLE, CONFLICTING]
 
 
