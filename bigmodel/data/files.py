@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from bigmodel.errors import DataError
-from bigmodel.remote import fault, remote
+from bigmodel.remote import NO_BUCKET, fault, remote
 
 FORMATS = {
     ".csv": "csv",
@@ -26,13 +26,19 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 KNOWN = f"{', '.join(list(FORMATS)[:-1])} or .txt, and all but .parquet also as .gz or .zst"
 
 _WILD = frozenset("*?[")
-_PARTIAL = (
-    "Truncated compressed stream",
-    "Parquet magic bytes not found",
-    "Parquet file size is",
-    "Unexpected end of stream",
+_CUT = "the file ends in the middle of its data; copy it anew, or make it again"
+_NOT_COMPRESSED = (
+    "the file isn't compressed as its name says, or is damaged; rename it, or compress it anew"
 )
-"""What pyarrow says of a file that ends too soon."""
+_FLAWS = {
+    "Truncated compressed stream": _CUT,
+    "Unexpected end of stream": _CUT,
+    "Parquet file size is": _CUT,
+    "Parquet magic bytes not found": f"this isn't Parquet, or {_CUT}",
+    "zlib inflate failed": _NOT_COMPRESSED,
+    "ZSTD decompress failed": _NOT_COMPRESSED,
+}
+"""What pyarrow says of a file that isn't whole, or not what its name says; and what we say."""
 
 
 def format_of(path: str) -> tuple[str, str | None]:
@@ -51,7 +57,7 @@ def _format(path: str) -> tuple[str, str | None] | None:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A path on a filesystem, and what to write around it for the URI that names it."""
 
     filesystem: Any
@@ -60,7 +66,7 @@ class Place:
     after: str = ""
 
     @classmethod
-    def of(cls, written: str) -> "Place":
+    def of(cls, written: str) -> "Location":
         """Of a local path, or of a URI for `remote`, in which a `?` is no wildcard."""
         scheme, separator, rest = written.partition("://")
         if not separator or scheme == "file":
@@ -91,7 +97,7 @@ def files_of(path: str) -> list[str]:
     `**` stands for any number of folders. DataError where there is none, or can't be looked.
     """
     with told(path):
-        place = Place.of(path)
+        place = Location.of(path)
         info = place.info()
         if info.type == fs.FileType.Directory:
             inside = place.listed(info.path, recursive=True)
@@ -102,7 +108,7 @@ def files_of(path: str) -> list[str]:
         else:
             folder, parts = _fixed(place.path)
             found = list(_fitting(place, folder, parts))
-            missing = "no file fits this pattern; check data.train, valid, test"
+            missing = "no file fits this pattern; check it"
     if not found:
         raise DataError(f"{path}: {missing}")
     return [place.uri(one.removeprefix("./")) for one in sorted(set(found))]
@@ -115,7 +121,7 @@ def _fixed(pattern: str) -> tuple[str, list[str]]:
     return "/".join(fixed) or ("/" if fixed else "."), parts[len(fixed) :]
 
 
-def _fitting(place: Place, folder: str, parts: list[str]) -> Iterator[str]:
+def _fitting(place: Location, folder: str, parts: list[str]) -> Iterator[str]:
     head, *rest = parts
     if head == "**":
         yield from _fitting(place, folder, rest or ["*"])
@@ -127,21 +133,31 @@ def _fitting(place: Place, folder: str, parts: list[str]) -> Iterator[str]:
             yield info.path
 
 
-def check_file(path: str) -> None:
-    """DataError where there is no file, or nothing in it."""
+def stamp(path: str) -> tuple[int, int]:
+    """(its bytes, nanoseconds since 1970 of its last change); DataError where there is no file."""
     with told(path):
-        info = Place.of(path).info()
+        info = Location.of(path).info()
     if info.type != fs.FileType.File:
         said = {fs.FileType.NotFound: "no such file", fs.FileType.Directory: "a folder, not a file"}
         raise DataError(_unreadable(path, said.get(info.type, "not a file")))
-    if info.size == 0:
-        raise DataError(f"{path}: the file is empty; expected a header and rows")
+    return info.size, info.mtime_ns or 0
+
+
+def size_of(path: str) -> int:
+    """A file's bytes; DataError where there is no file."""
+    return stamp(path)[0]
+
+
+def check_file(path: str) -> None:
+    """DataError where there is no file, or nothing in it."""
+    if size_of(path) == 0:
+        raise DataError(f"{path}: the file is empty; expected rows with texts")
 
 
 def blocks(path: str, compression: str | None, size: int) -> Iterator[bytes]:
     """A file's bytes, decompressed, about `size` at a time; DataError where they end too soon."""
     with told(path):
-        place = Place.of(path)
+        place = Location.of(path)
         with place.filesystem.open_input_stream(place.path, compression=compression) as stream:
             while block := stream.read(size):
                 yield block
@@ -149,30 +165,33 @@ def blocks(path: str, compression: str | None, size: int) -> Iterator[bytes]:
 
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """A file to read here and there; what goes wrong within the block is a DataError."""
+    """A file to read here and there; what goes wrong within the block is `told`."""
     with told(path):
-        place = Place.of(path)
+        place = Location.of(path)
         with place.filesystem.open_input_file(place.path) as file:
             yield file
 
 
 @contextmanager
 def told(path: str) -> Iterator[None]:
-    """What goes wrong with a file, its disk or its network, as a sentence."""
+    """What goes wrong with a file, its disk or its network, as a sentence.
+
+    A store that refuses or says nothing is a ClusterError, all else a DataError.
+    """
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
-        if any(partial in said for partial in _PARTIAL):
-            raise DataError(
-                f"{path}: the file ends in the middle of its data; copy it anew, or make it again"
-            ) from None
+        for pattern, sentence in _FLAWS.items():
+            if pattern in said:
+                raise DataError(f"{path}: {sentence}") from None
         if kind := fault(error):
-            raise DataError(_unreadable(path, kind.said, kind.remedy)) from None
+            wrong = DataError if kind is NO_BUCKET else kind.error
+            raise wrong(_unreadable(path, kind.said, kind.remedy)) from None
         if isinstance(error, FileNotFoundError):
             said = "no such file"
         raise DataError(_unreadable(path, said if len(said) < 300 else f"{said[:300]}…")) from None
 
 
-def _unreadable(path: str, said: str, remedy: str = "check data.train, valid, test") -> str:
+def _unreadable(path: str, said: str, remedy: str = "check the path, and who may read it") -> str:
     return f"{path}: can't read the data ({said}); {remedy}"

@@ -49,7 +49,6 @@ CASES = {
     "unknown kind of file": ("run word.toml", 3, "评论.docx: unknown kind of file; expected .csv"),
     "a gzip that ends too soon": ("run cut.toml", 3, "ends in the middle of its data"),
     "a dictionary with a bad line": ("prepare words.toml", 3, "line 2: "),
-    "nobody at the endpoint": ("prepare s3.toml", 3, "nobody answers"),
     "no such column": ("run no-column.toml", 3, "no column '标签' (found: text, label)"),
     "empty file": ("prepare empty.toml", 3, "空.csv: the file is empty"),
     "header only": ("tune header-only.toml", 3, "表头.csv: no rows after the header"),
@@ -66,6 +65,7 @@ CASES = {
     "promote the unknown": ("models promote small@9 champion", 4, "small has no version 9"),
     "nothing to roll back": ("models rollback small", 4, "nothing to roll back"),
     "deploy without a cluster": ("deploy tiny", 5, "deploy needs a cluster"),
+    "nobody at the endpoint": ("prepare s3.toml", 5, "nobody answers"),
     "port in use": ("serve tiny --port PORT", 5, "(Address already in use)"),
     "port of a kept endpoint": ("run small.toml --keep --port PORT", 5, "choose another --port"),
     "no cluster there": (

@@ -11,7 +11,7 @@ from bigmodel.config import DataConfig
 from bigmodel.data.files import files_of
 from bigmodel.data.read import read_rows
 from bigmodel.data.sources import file_digest, sources_of
-from bigmodel.errors import DataError
+from bigmodel.errors import ClusterError, DataError
 from bigmodel.storage import folder
 
 HEADER = "text,label\n"
@@ -88,8 +88,8 @@ def test_a_file_there_that_ends_too_soon_is_named(s3):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("没有.csv", r"can't read the data \(no such file\); check data\.train"),
-        ("没有/*.csv", r"can't read the data \(no such file\); check data\.train"),
+        ("没有.csv", r"can't read the data \(no such file\); check the path"),
+        ("没有/*.csv", r"can't read the data \(no such file\); check the path"),
         ("没有*.csv", "no file fits this pattern"),
         ("读我.md", "unknown kind of file"),
     ],
@@ -107,5 +107,7 @@ def test_a_bucket_that_is_not_there_is_said(s3):
 def test_refused_access_is_said(s3, monkeypatch):
     uri = filled(s3)
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
-    with pytest.raises(DataError, match=r"\(access is refused\); check the credentials \(AWS_ACC"):
+    with pytest.raises(
+        ClusterError, match=r"\(access is refused\); check the credentials \(AWS_ACC"
+    ):
         sources_of(DataConfig(train=f"{uri}/甲 1.csv"))
