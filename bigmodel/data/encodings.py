@@ -1,6 +1,7 @@
 """Encodings: which one a file has, and its bytes as something that can be cut at line ends."""
 
 import codecs
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bigmodel.errors import DataError, RecipeError
@@ -43,7 +44,7 @@ def check_encoding(name: str) -> str:
         return codecs.lookup(name).name.removesuffix("-sig")
     except (LookupError, ValueError):
         raise RecipeError(
-            f"data.encoding = {name!r} is no encoding; try utf-8 or gb18030"
+            f"data.encoding = {name!r} is no encoding; try utf-8, gb18030, big5 or utf-16"
         ) from None
 
 
@@ -85,42 +86,44 @@ def _transcoded(blocks: Iterable[bytes], encoding: str, path: str) -> Iterator[b
         ) from None
 
 
-def detect(sample: bytes, *, limit: float, path: str) -> str:
+def detect(sample: bytes, *, limit: float, path: str, remedy: str) -> str:
     """The encoding of a text file by its first bytes, which should end with a line end.
 
-    A mark decides. Else UTF-8, where at most `limit` of the lines aren't that, or half of those
-    that aren't ASCII are; else that of GB18030, Big5 and UTF-16 which makes most sense. DataError
-    where none makes any.
+    A mark decides. Else UTF-8, where at most `limit` of the lines are flawed, or where half of
+    those that aren't ASCII are UTF-8, whatever NULs they have; else that of GB18030, Big5 and
+    UTF-16 which makes most sense. DataError where none makes any.
     """
     for mark, encoding in _BOMS.items():
         if sample.startswith(mark):
             return encoding
     lines = sample.splitlines()
-    bad = _num_bad(lines, "utf-8")
-    told = sum(not line.isascii() or b"\0" in line for line in lines)
-    if bad <= min(limit, 0.5) * len(lines) or 2 * bad <= told:
+    flaws = Counter(flaw(line, "utf-8") for line in lines)
+    flawed, foreign = len(lines) - flaws[None], flaws["bytes"]
+    if flawed <= min(limit, 0.5) * len(lines):
+        return "utf-8"
+    if 2 * foreign <= sum(not line.isascii() for line in lines):
         return "utf-8"
     likely = {name: _likelihood(sample[:_ENOUGH], name) for name in _FAMILIES}
     best = max(likely, key=likely.__getitem__)
     if likely[best] < _LIKELY:
         raise DataError(
-            f"{path}: {bad} of the first {len(lines)} lines aren't UTF-8, nor is this GB18030, "
-            "Big5 or UTF-16; set data.encoding"
+            f"{path}: {foreign} of the first {len(lines)} lines aren't UTF-8, nor is this GB18030, "
+            f"Big5 or UTF-16; {remedy}"
         )
-    return min(_FAMILIES[best], key=lambda kind: _num_bad(lines, kind))
+    return min(_FAMILIES[best], key=lambda kind: _num_flawed(lines, kind))
 
 
-def _num_bad(lines: Sequence[bytes], encoding: str) -> int:
+def _num_flawed(lines: Sequence[bytes], encoding: str) -> int:
     return sum(flaw(line, encoding) is not None for line in lines)
 
 
 def flaw(data: bytes, encoding: str) -> str | None:
-    """What of the bytes is no text: "bytes" that aren't of the encoding, "NUL", or None."""
+    """What of the bytes is no text: "bytes" that aren't of the encoding, "NULs", or None."""
     try:
         data.decode(encoding)
     except UnicodeDecodeError:
         return "bytes"
-    return "NUL" if b"\0" in data else None
+    return "NULs" if b"\0" in data else None
 
 
 def _likelihood(sample: bytes, encoding: str) -> float:

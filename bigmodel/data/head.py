@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bigmodel.data.encodings import cuttable, detect, encoding_of_bytes
@@ -18,16 +19,20 @@ _LINES = 100  # of a text file, to know its kind by
 
 @dataclass(frozen=True)
 class Head:
-    """Whole lines from where a file begins, as they are cut; `encoding` is the file's."""
+    """Whole lines from where a file begins, as they are cut; `encoding` is the file's.
+
+    `remedy` is what can be done where that isn't so.
+    """
 
     path: str
     encoding: str
     data: bytes
     is_all: bool
+    remedy: str
 
     @classmethod
     def of(
-        cls, path: str, compression: str | None, encoding: str | None, *, limit: float
+        cls, path: str, compression: str | None, encoding: str | None, *, limit: float, remedy: str
     ) -> "Head":
         """Look at a file. Without an encoding it is detected, `limit` being the share of bad lines.
 
@@ -37,37 +42,43 @@ class Head:
         is_all = len(sample) < _SAMPLE
         if not is_all:
             sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1] or sample
-        encoding = encoding or detect(sample, limit=limit, path=path)
+        encoding = encoding or detect(sample, limit=limit, path=path, remedy=remedy)
         data = b"".join(cuttable([sample], encoding, path=path)).lstrip(b"\r\n")
         if not data:
-            raise DataError(f"{path}: the file is empty; expected a header and rows")
-        return cls(path, encoding, data, is_all)
+            raise DataError(f"{path}: the file is empty; expected rows with texts")
+        return cls(path, encoding, data, is_all, remedy)
 
     def header(self, delimiter: bytes) -> tuple[tuple[str, ...], bool]:
         """The names of the columns, and whether anything follows."""
         place = first_record(self.data, delimiter)
         more = not self.is_all or bool(self.data[place.stop :].strip(b"\r\n"))
+        found = self.data[place]
         try:
-            line = io.StringIO(self.data[place].decode(self._inner), newline="")
+            line = io.StringIO(found.decode(self._inner), newline="")
             (columns,) = csv.reader(line, delimiter=delimiter.decode(), strict=True)
-            if any("\0" in column for column in columns):
-                raise ValueError("NUL")
-        except (csv.Error, ValueError):
+        except UnicodeDecodeError:
             raise DataError(
-                f"{self.path}: the header can't be read as {self.encoding}; set data.encoding"
+                f"{self.path}: the header can't be read as {self.encoding}; {self.remedy}"
             ) from None
+        except csv.Error as error:
+            raise DataError(
+                f"{self.path}: the header can't be read ({error}); expected the names of the "
+                "columns, with no stray quotes"
+            ) from None
+        if b"\0" in found:
+            raise DataError(f"{self.path}: the header has NULs; save the file as UTF-8 without any")
         return tuple(columns), more
 
     def keys(self) -> tuple[str, ...]:
-        """Those of the first line that is a JSON object."""
+        """Those of all lines that are JSON objects, in the order in which they turn up."""
+        names: dict[str, None] = {}
         for line in self.data.splitlines():
-            try:
+            with suppress(ValueError, RecursionError):
                 found = json.loads(line.decode(self._inner))
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(found, dict):
-                return tuple(found)
-        raise DataError(f"{self.path}: no line is a JSON object; expected one a line")
+                names |= dict.fromkeys(found if isinstance(found, dict) else ())
+        if not names:
+            raise DataError(f"{self.path}: no line is a JSON object; expected one a line")
+        return tuple(names)
 
     def kind_of_text(self, *, labelled: bool) -> tuple[str, tuple[str, ...]]:
         """(format, columns) of a text file; without labels, each line may be a text."""

@@ -9,13 +9,11 @@ from itertools import islice
 from statistics import fmean
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bigmodel.config import DataConfig
-from bigmodel.data.files import check_file, files_of, format_of, opened
-from bigmodel.data.head import Head
-from bigmodel.data.read import read_records
-from bigmodel.data.sources import DELIMITERS, Source, open_source
+from bigmodel.data.files import files_of
+from bigmodel.data.read import check_unreadable, read_records
+from bigmodel.data.sources import DELIMITERS, Source, columns_of, position
 from bigmodel.errors import DataError
 
 TEXT_NAMES = frozenset(
@@ -88,15 +86,17 @@ def look(path: str, *, text_column: str | None = None, label_column: str | None 
     A column that is given is taken as it is.
     """
     source = _source(files_of(path)[0])
-    rows = _rows(source, MOST_ROWS)
+    records = list(islice(read_records(source), MOST_ROWS))
+    rows = [fields for _, fields, _ in records if fields is not None]
+    check_unreadable(source, len(records) - len(rows), len(records))
     if not rows:
-        raise DataError(f"{source.path}: no rows that can be read; expected labelled texts")
+        raise DataError(f"{source.path}: no rows; expected labelled texts")
     columns = [
         Column(name, [value for value in map(str.strip, values) if value])
         for name, values in zip(source.columns, zip(*rows, strict=True), strict=True)
     ]
-    label = _named(source, columns, label_column) if label_column else None
-    text = _named(source, columns, text_column) if text_column else None
+    label = _named(source, columns, label_column, "--label-column") if label_column else None
+    text = _named(source, columns, text_column, "--text-column") if text_column else None
     text = text or _text(source, [column for column in columns if column is not label])
     label = label or _label(source, [column for column in columns if column is not text])
     _check(source, text, label)
@@ -105,29 +105,18 @@ def look(path: str, *, text_column: str | None = None, label_column: str | None 
 
 def _source(path: str) -> Source:
     """The file with all its columns; which of them is which isn't known yet."""
-    format, compression = format_of(path)
-    check_file(path)
-    if format == "text":
-        return open_source(path, "train", DataConfig(train=path))
-    if format == "parquet":
-        with opened(path) as file:
-            schema = pq.read_schema(file)
-        told = [field.name for field in schema if not _is_thing(field.type)]
-        encoding, columns = "utf-8", tuple(told)
-    else:
-        head = Head.of(path, compression, None, limit=DataConfig(train=path).max_bad_rows)
-        encoding = head.encoding
-        columns = head.keys() if format == "jsonl" else head.header(DELIMITERS[format])[0]
-    if not columns:
+    source, types, _ = columns_of(path, DataConfig(train=path))
+    if types:
+        typed = zip(source.columns, types, strict=True)
+        told = tuple(name for name, kind in typed if not _is_thing(kind))
+        source = replace(source, columns=told)
+    if not source.columns:
         raise DataError(f"{path}: no columns; expected one with texts and one with their labels")
-    source = Source(
-        path, "train", 1.0, format, compression, encoding, tuple(columns), 0, None, None
-    )
-    if format != "jsonl":
+    if source.format != "jsonl":
         return source
     # a record of these is only one where the text is a string
-    found = [replace(source, text=place) for place in range(len(columns))]
-    return max(found, key=lambda source: len(_rows(source, _SAMPLE)))
+    found = [replace(source, text=place) for place in range(len(source.columns))]
+    return max(found, key=_num_readable)
 
 
 def _is_thing(kind: pa.DataType) -> bool:
@@ -136,18 +125,13 @@ def _is_thing(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _rows(source: Source, most: int) -> list[list[str]]:
-    """The first records that can be read."""
-    records = islice(read_records(source), most)
-    return [fields for _, fields, _ in records if fields is not None]
+def _num_readable(source: Source) -> int:
+    """Of its first records."""
+    return sum(fields is not None for _, fields, _ in islice(read_records(source), _SAMPLE))
 
 
-def _named(source: Source, columns: Sequence[Column], name: str) -> Column:
-    found = [column for column in columns if column.name == name]
-    if len(found) != 1:
-        problem = "several columns are called" if found else "no column"
-        raise DataError(f"{source.path}: {problem} {name!r} (found: {_names(columns)})")
-    return found[0]
+def _named(source: Source, columns: Sequence[Column], name: str, flag: str) -> Column:
+    return columns[position(source.path, source.columns, name, remedy=f"name one with {flag}")]
 
 
 def _text(source: Source, columns: Sequence[Column]) -> Column:
@@ -186,9 +170,11 @@ def _label(source: Source, columns: Sequence[Column]) -> Column:
 
 
 def _check(source: Source, text: Column, label: Column) -> None:
-    """DataError for a file without a header, or of a text format with its columns exchanged."""
+    """DataError for a file without a header, or whose columns are exchanged or called alike."""
     if text is label:
         raise DataError(f"{source.path}: {text.name!r} is named for texts and labels; name two")
+    for column in (text, label):
+        position(source.path, source.columns, column.name)
     if source.format in DELIMITERS and label.name in label.counts:
         raise DataError(
             f"{source.path}: the first line looks like a row ({_names([label, text])}), not like "

@@ -144,7 +144,7 @@ def _record(line: bytes, read: Reader, encoding: str) -> list[str] | str:
         text = line.decode(encoding)
     except UnicodeDecodeError:
         return "bytes"
-    return "NUL" if "\0" in text else read(text)
+    return "NULs" if "\0" in text else read(text)
 
 
 def _tabbed(source: Source, wanted: Sequence[int]) -> Reader:

@@ -81,11 +81,14 @@ def read_records(source: Source) -> Iterator[Record]:
 
 def check_unreadable(source: Source, unreadable: int, rows: int) -> None:
     """DataError where most rows of a file can't be read: it isn't what it was taken for."""
-    if 2 * unreadable > rows:
-        raise DataError(
-            f"{source.path}: {unreadable} of {rows} rows can't be read as {source.format} in "
-            f"{source.encoding}; mend the file, or save it as UTF-8"
-        )
+    if 2 * unreadable <= rows:
+        return
+    details = (table["detail"].drop_null().to_pylist() for table in read_rows(source))
+    first = next((f" (first: {detail[0]})" for detail in details if detail), "")
+    raise DataError(
+        f"{source.path}: {unreadable} of {rows} rows can't be read as {source.format} in "
+        f"{source.encoding}{first}; mend the file, or save it as UTF-8"
+    )
 
 
 def _wanted(source: Source) -> list[int]:

@@ -38,7 +38,10 @@ class LabelSet:
         names = tuple(sorted(set(labels)))
         if len(names) < 2:
             found = f"only the label {names[0]!r}" if names else "no labels"
-            raise DataError(f"the training rows have {found}; a classifier needs at least two")
+            raise DataError(
+                f"the training rows have {found}; a classifier needs at least two: add rows with "
+                "another label, or name the right column with data.label_column"
+            )
         return cls(names)
 
     def __len__(self) -> int:

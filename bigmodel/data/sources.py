@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,9 +32,20 @@ class Source:
     compression: str | None
     encoding: str
     columns: tuple[str, ...]
-    text: int
-    label: int | None
-    group: int | None
+    text: int = 0
+    label: int | None = None
+    group: int | None = None
+
+
+class Remedies(NamedTuple):
+    """What can be done where a file has another encoding, or lacks the column of a recipe's key."""
+
+    encoding: str
+    column: str
+
+
+IN_RECIPE = Remedies("save it as UTF-8, or set data.encoding", "name it with {key}")
+IN_FILE = Remedies("save it as UTF-8", "rename the right one")
 
 
 def sources_of(config: DataConfig) -> list[Source]:
@@ -47,18 +59,49 @@ def sources_of(config: DataConfig) -> list[Source]:
     found = []
     for path, split, weight in named:
         for file in files_of(path):
-            source, has_rows = _look(file, split, config, weight=weight)
+            source, has_rows = _look(file, split, config, IN_RECIPE, weight=weight)
             if not has_rows:
-                raise DataError(f"{file}: no rows after the header; expected labelled texts")
+                place = " after the header" if source.format in DELIMITERS else ""
+                raise DataError(f"{file}: no rows{place}; expected labelled texts")
             found.append(source)
     return found
 
 
-def open_source(
-    path: str, split: str, config: DataConfig, *, weight: float = 1.0, labelled: bool = True
-) -> Source:
-    """Look at one file; DataError where it's missing, empty, damaged, or lacks a column."""
-    return _look(path, split, config, weight=weight, labelled=labelled)[0]
+def open_source(path: str, split: str, config: DataConfig, *, labelled: bool = True) -> Source:
+    """Look at one file, which no recipe names but has to be as `config` says.
+
+    DataError where it's missing, empty, damaged, or lacks a column.
+    """
+    return _look(path, split, config, IN_FILE, labelled=labelled)[0]
+
+
+def columns_of(
+    path: str, config: DataConfig, *, labelled: bool = True, remedy: str = IN_FILE.encoding
+) -> tuple[Source, tuple[pa.DataType, ...], bool]:
+    """(the file, its columns' types where it's Parquet, whether it has rows).
+
+    What it and its columns are for isn't told yet. DataError, with the `remedy` for another
+    encoding, where it can't be read.
+    """
+    encoding = None if config.encoding == "auto" else check_encoding(config.encoding)
+    format, compression = format_of(path)
+    check_file(path)
+    types, has_rows = (), True
+    if format == "parquet":
+        encoding, (schema, has_rows) = "utf-8", _schema(path)
+        columns, types = tuple(schema.names), tuple(schema.types)
+        for name in columns:  # by which alone a column of these is read
+            position(path, columns, name)
+    else:
+        head = Head.of(path, compression, encoding, limit=config.max_bad_rows, remedy=remedy)
+        encoding = head.encoding
+        if format == "text":
+            format, columns = head.kind_of_text(labelled=labelled)
+        elif format == "jsonl":
+            columns = head.keys()
+        else:
+            columns, has_rows = head.header(DELIMITERS[format])
+    return Source(path, "train", 1.0, format, compression, encoding, columns), types, has_rows
 
 
 def file_digest(source: Source) -> str:
@@ -69,52 +112,49 @@ def file_digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _look(
-    path: str, split: str, config: DataConfig, *, weight: float, labelled: bool = True
-) -> tuple[Source, bool]:
-    """The source, and whether it has records."""
-    given = None if config.encoding == "auto" else check_encoding(config.encoding)
-    format, compression = format_of(path)
-    check_file(path)
-    text, label, has_rows = config.text_column, config.label_column, True
-    group = config.split.group_column if split == "train" else None
-    if format == "parquet":
-        encoding, (schema, has_rows) = "utf-8", _schema(path)
-        columns = tuple(schema.names)
+def position(path: str, columns: Sequence[str], name: str, *, remedy: str = IN_FILE.column) -> int:
+    """Of the column with that name; DataError where there are several, or, with `remedy`, none."""
+    if columns.count(name) == 1:
+        return columns.index(name)
+    found = ", ".join(columns).encode("utf-8", "replace").decode()
+    found = found if len(found) < 300 else f"{found[:300]}…"
+    if name in columns:
+        problem, remedy = "several columns are called", "rename all but the right one"
     else:
-        head = Head.of(path, compression, given, limit=config.max_bad_rows)
-        encoding = head.encoding
-        if format == "text":
-            text, label = "text", "label"
-            format, columns = head.kind_of_text(labelled=labelled)
-        elif format == "jsonl":
-            columns = head.keys()
-        else:
-            columns, has_rows = head.header(DELIMITERS[format])
-    source = Source(
-        path=path,
+        problem = "no column"
+    raise DataError(f"{path}: {problem} {name!r} (found: {found}); {remedy}")
+
+
+def _look(
+    path: str,
+    split: str,
+    config: DataConfig,
+    remedies: Remedies,
+    *,
+    weight: float = 1.0,
+    labelled: bool = True,
+) -> tuple[Source, bool]:
+    """The file with its columns for texts, labels and groups, and whether it has rows."""
+    source, types, has_rows = columns_of(path, config, labelled=labelled, remedy=remedies.encoding)
+    text, label = config.text_column, config.label_column
+    if source.format in ("tabbed", "fasttext"):  # whose columns nobody has named
+        text, label = "text", "label"
+    group = config.split.group_column if split == "train" else None
+
+    def place(key: str, name: str) -> int:
+        return position(path, source.columns, name, remedy=remedies.column.format(key=key))
+
+    source = replace(
+        source,
         split=split,
         weight=weight,
-        format=format,
-        compression=compression,
-        encoding=encoding,
-        columns=columns,
-        text=_place(path, columns, "data.text_column", text),
-        label=_place(path, columns, "data.label_column", label) if labelled else None,
-        group=_place(path, columns, "data.split.group_column", group) if group else None,
+        text=place("data.text_column", text),
+        label=place("data.label_column", label) if labelled else None,
+        group=place("data.split.group_column", group) if group else None,
     )
-    if format == "parquet":
-        _check_types(source, schema)
+    if types:
+        _check_types(source, types)
     return source, has_rows
-
-
-def _place(path: str, columns: Sequence[str], key: str, name: str) -> int:
-    if columns.count(name) != 1:
-        problem = "several columns are called" if name in columns else "no column"
-        found = ", ".join(columns).encode("utf-8", "replace").decode()
-        found = found if len(found) < 300 else f"{found[:300]}…"
-        raise DataError(f"{path}: {problem} {name!r} (found: {found}); name it with {key}")
-    return columns.index(name)
 
 
 def _schema(path: str) -> tuple[pa.Schema, bool]:
@@ -123,12 +163,12 @@ def _schema(path: str) -> tuple[pa.Schema, bool]:
         return parquet.schema_arrow, parquet.metadata.num_rows > 0
 
 
-def _check_types(source: Source, schema: pa.Schema) -> None:
+def _check_types(source: Source, types: Sequence[pa.DataType]) -> None:
     """Texts have to be strings; a label or group may be whatever can be written as one."""
     for place in (source.text, source.label, source.group):
         if place is None:
             continue
-        kind = schema.types[place]
+        kind = types[place]
         value = kind.value_type if pa.types.is_dictionary(kind) else kind
         is_text = str(value).removeprefix("large_") in ("string", "string_view", "binary", "null")
         if not is_text and (place == source.text or not _has_strings(kind)):

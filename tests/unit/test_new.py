@@ -157,7 +157,23 @@ def test_where_it_cannot_tell_it_names_the_columns(columns, sentence, tmp_path):
     ("name", "data", "sentence"),
     [
         ("a.csv", b"", "the file is empty"),
-        ("a.csv", b"text,label\n", "no rows that can be read"),
+        ("a.csv", b"text,label\n", "no rows; expected labelled texts"),
+        (
+            "a.csv",
+            CSV.replace("，", "\0").encode(),
+            r"12 of 12 rows can't be read as csv in utf-8 \(first: NULs\); mend the file",
+        ),
+        (
+            "a.jsonl",
+            b"[\n" + ",\n".join(LINES).encode() + b"\n]",
+            r"13 of 14 rows can't be read as jsonl in utf-8 \(first: not JSON\)",
+        ),
+        (
+            "a.csv",
+            CSV.replace("text", "label").encode(),
+            r"several columns are called 'label' \(found: label, label\); rename all but the right",
+        ),
+        ("a.csv", "Très bon,où\n".encode("latin-1"), "aren't UTF-8, nor .*; save it as UTF-8$"),
         ("a.xlsx", b"PK", "unknown kind of file"),
         ("a.txt", "".join(f"{t}\t{k}\n" for t, k in PAIRS).encode(), "looks like text<TAB>label"),
         ("a.txt", "没有标签\n".encode(), "neither a tab nor __label__"),
@@ -172,7 +188,8 @@ def test_a_given_column_is_taken(tmp_path):
     columns = {"甲": "label", "乙": "stars", "标题": "title", "内容": "text"}
     found = look(str(table_file(tmp_path, columns)), label_column="乙", text_column="标题")
     assert (found.text_column, found.label_column) == ("标题", "乙")
-    with pytest.raises(DataError, match=r"no column '丙' \(found: 甲, 乙, 标题, 内容\)"):
+    said = r"no column '丙' \(found: 甲, 乙, 标题, 内容\); name one with --label-column"
+    with pytest.raises(DataError, match=said):
         look(str(table_file(tmp_path, columns)), label_column="丙")
 
 

@@ -70,7 +70,7 @@ CSV = [
     ("\ufeff很好,正面\n", [("\ufeff很好", "正面")]),
     ("很好,正面,x\n很好\n很好,正面\n", ["columns", "columns", GOOD]),
     ('"很\n好",正面,"x\n"\n很好,正面\n', ["columns", GOOD]),
-    ("很\0好,正面\n很好,正面\n", ["NUL", GOOD]),
+    ("很\0好,正面\n很好,正面\n", ["NULs", GOOD]),
     ('"很"好,正面\n很好,正面\n', ["quotes", GOOD]),
     (BAD_BYTES + ",正面\n很好,正面\n".encode(), ["bytes", GOOD]),
     (b'"' + BAD_BYTES + ',\n",正面\n很好,正面\n'.encode(), ["bytes", GOOD]),
@@ -171,7 +171,7 @@ def fault_of(raw: bytes, fields: list[bytes] | None, longest: int) -> str | None
     except UnicodeDecodeError:
         return "bytes"
     if b"\0" in raw:
-        return "NUL"
+        return "NULs"
     if fields is None:
         return "quotes"
     return None if len(fields) == 2 else "columns"
@@ -260,6 +260,8 @@ JSON_LINES = [
     ('{"text": null, "label": null}\n', [("", "")]),
     ('{"text": "好", "label": "a"}\n{"text": 5, "label": "a"}\n', [("好", "a"), "no text"]),
     ('{"text": "好", "label": "a"}\n{"label": "a"}\n', [("好", "a"), "no text"]),
+    ('{"label": "a"}\n{"text": "好", "label": "a"}\n', ["no text", ("好", "a")]),
+    ('{"label": "a"}\n{"text": "好"}\n', ["no text", "no label"]),
     ('{"text": "好", "label": "a"}\n{"text": "好"}\n', [("好", "a"), "no label"]),
     ('{"text": "好", "label": "a"}\n{"text": "好", "label": ["a"]}\n', [("好", "a"), "no label"]),
     ('很好\n{"text": "好", "label": "a"}\n["好"]\n', ["not JSON", ("好", "a"), "not JSON"]),
@@ -289,7 +291,7 @@ TEXT = [
         "__label__a 很好\n__label__a 很 __label__b\n很好\n",
         [("很好", "a"), "two labels", "no label"],
     ),
-    ("正面\t很好\n正面\t很\0好\n", [GOOD, "NUL"]),
+    ("正面\t很好\n正面\t很\0好\n", [GOOD, "NULs"]),
 ]
 
 
@@ -410,15 +412,21 @@ def test_a_file_that_ends_too_soon_is_named_wherever_it_ends(tmp_path, suffix):
         path = written(tmp_path, data[:end], name)
         with pytest.raises(DataError) as error:
             rows_of(path)
-        assert str(error.value).startswith(f"{path}: the file ends in the middle of its data"), end
+        assert "the file ends in the middle of its data" in str(error.value), end
 
 
-@pytest.mark.parametrize("name", ["评论.csv.gz", "评论.csv.zst", "评论.parquet"])
-def test_a_file_that_is_not_what_its_name_says_is_one_sentence(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("评论.csv.gz", "the file isn't compressed as its name says, or is damaged; rename it"),
+        ("评论.csv.zst", "the file isn't compressed as its name says, or is damaged; rename it"),
+        ("评论.parquet", "this isn't Parquet, or the file ends in the middle of its data; copy it"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_one_sentence(tmp_path, name, said):
     path = written(tmp_path, FILES["评论.csv"] * 9, name)
-    with pytest.raises(DataError, match=rf"^{path}: ") as error:
+    with pytest.raises(DataError, match=rf"^{path}: {said}[^\n]*$"):
         rows_of(path)
-    assert "\n" not in str(error.value)
 
 
 def test_a_parquet_file_with_damaged_names_is_one_sentence(tmp_path):
@@ -430,5 +438,7 @@ def test_a_parquet_file_with_damaged_names_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "undefined", "", "a\0b"])
 def test_an_encoding_that_python_does_not_know_is_refused(tmp_path, encoding):
-    with pytest.raises(RecipeError, match=r"data\.encoding = .* is no encoding; try utf-8"):
+    with pytest.raises(
+        RecipeError, match=r"data\.encoding = .* is no encoding; try utf-8, gb18030, big5 or utf-16"
+    ):
         opened(written(tmp_path, HEADER), encoding=encoding)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bigmodel.config import DataConfig, SplitConfig
-from bigmodel.data.files import files_of
+from bigmodel.data.files import files_of, stamp
 from bigmodel.data.read import read_rows
 from bigmodel.data.sources import file_digest, open_source, sources_of
 from bigmodel.errors import DataError
@@ -97,17 +97,17 @@ def test_a_file_whose_name_looks_like_a_glob_is_itself(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("没有.csv", r"can't read the data \(no such file\); check data\.train, valid, test"),
+        ("没有.csv", r"can't read the data \(no such file\); check the path"),
         ("空", r"no data files in this folder; expected \.csv, \.tsv, .* or \.txt"),
-        ("*.jsonl", r"no file fits this pattern; check data\.train, valid, test"),
+        ("*.jsonl", "no file fits this pattern; check it"),
         ("没有/*.csv", r"can't read the data \(no such file\)"),
         ("读我.md", r"unknown kind of file; expected \.csv, \.tsv"),
         ("a.parquet.gz", r"unknown kind of file; expected .* all but \.parquet also as \.gz"),
-        ("空.csv", "the file is empty; expected a header and rows"),
-        ("空.parquet", "the file is empty; expected a header and rows"),
+        ("空.csv", "the file is empty; expected rows with texts"),
+        ("空.parquet", "the file is empty; expected rows with texts"),
         ("管.csv", r"can't read the data \(not a file\)"),
         ("表头.csv", "no rows after the header; expected labelled texts"),
-        ("无行.parquet", "no rows after the header; expected labelled texts"),
+        ("无行.parquet", "no rows; expected labelled texts"),
     ],
 )
 def test_what_is_no_data_is_one_sentence(tmp_path, name, said):
@@ -123,7 +123,7 @@ def test_what_is_no_data_is_one_sentence(tmp_path, name, said):
 
 @pytest.mark.parametrize("uri", ["ftp9://host/x.csv", "s3:///x.csv", "s3://b/x.csv?nonsense=1"])
 def test_a_uri_that_cannot_be_opened_is_one_sentence(uri):
-    with pytest.raises(DataError, match=r"can't read the data \(.*\); check data\.train"):
+    with pytest.raises(DataError, match=r"can't read the data \(.*\); check the path"):
         sources_of(config(train=uri))
 
 
@@ -135,25 +135,52 @@ def test_one_file_where_a_folder_stands_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("\n\n", "the file is empty; expected a header and rows"),
-        ("\ufeff", "the file is empty; expected a header and rows"),
+        ("\n\n", "the file is empty; expected rows with texts"),
+        ("\ufeff", "the file is empty; expected rows with texts"),
         (
             "text,star\n很好,5\n",
             r"no column 'label' \(found: text, star\); name it with data\.label",
         ),
         ("review,label\n", r"no column 'text' \(found: review, label\); name it with data\.text_c"),
-        ("text,text,label\n", "several columns are called 'text'"),
-        (b"text,label,\xff\n", "the header can't be read as utf-8; set data.encoding"),
-        (HEADER.encode("utf-16"), "the header can't be read as utf-8; set data.encoding"),
-        ('text,"label\n很好,正面\n', "the header can't be read as utf-8"),
-        ('"text"x,label\n很好,正面\n', "the header can't be read as utf-8"),
-        ("te\0xt,label\n很好,正面\n", "the header can't be read as utf-8"),
+        (
+            "text,text,label\n",
+            r"several columns are called 'text' \(found: text, text, label\); rename all but the r",
+        ),
+        (
+            b"text,label,\xff\n",
+            "the header can't be read as utf-8; save it as UTF-8, or set data.enc",
+        ),
+        (
+            HEADER.encode("utf-16"),
+            "the header can't be read as utf-8; save it as UTF-8, or set data",
+        ),
+        (
+            'text,"label\n很好,正面\n',
+            r"the header can't be read \(unexpected end of data\); expected",
+        ),
+        ('"text"x,label\n很好,正面\n', r"the header can't be read \(',' expected after '\"'\)"),
+        ("te\0xt,label\n很好,正面\n", "the header has NULs; save the file as UTF-8 without any"),
     ],
 )
 def test_a_file_without_its_columns_is_refused(tmp_path, data, said):
     path = written(tmp_path, data)
     with pytest.raises(DataError, match=rf"^{path}: {said}"):
-        open_source(str(path), "train", config(encoding="utf-8"))
+        sources_of(config(train=str(path), encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("review,label\n", r"no column 'text' \(found: review, label\); rename the right one$"),
+        (
+            (HEADER + "Très bon hôtel,positif\n" * 9).encode("latin-1"),
+            "9 of the first 10 lines aren't UTF-8, nor .*; save it as UTF-8$",
+        ),
+    ],
+)
+def test_of_a_file_that_no_recipe_names_nothing_is_to_be_named_in_one(tmp_path, data, said):
+    with pytest.raises(DataError, match=said):
+        open_source(str(written(tmp_path, data)), "test", config())
 
 
 @pytest.mark.parametrize(
@@ -173,7 +200,7 @@ def test_a_missing_group_column_is_named(tmp_path):
     path = str(written(tmp_path))
     settings = config(split=SplitConfig(group_column="user"))
     with pytest.raises(DataError, match=r"no column 'user' .*name it with data\.split\.group_col"):
-        open_source(path, "train", settings)
+        sources_of(settings.model_copy(update={"train": config(train=path).train}))
     assert open_source(path, "test", settings).group is None
 
 
@@ -219,6 +246,30 @@ def test_a_parquet_column_of_another_type_is_refused(tmp_path, column, said):
         open_source(str(path), "train", config())
 
 
+def test_of_parquet_no_two_columns_may_be_called_alike(tmp_path):
+    path = tmp_path / "a.parquet"
+    columns = [["很好"], ["好"], ["书"], ["正面"]]
+    pq.write_table(pa.Table.from_arrays(columns, names=["text", "id", "id", "label"]), path)
+    with pytest.raises(DataError, match=r"several columns are called 'id' .*; rename all but"):
+        open_source(str(path), "train", config())
+
+
+def test_the_columns_of_json_lines_are_the_keys_of_all(tmp_path):
+    lines = '{"label": "正面", "id": 1}\n[]\n很好\n{"id": 2, "text": "很好"}\n'
+    source = open_source(str(written(tmp_path, lines, "a.jsonl")), "train", config())
+    assert source.columns == ("label", "id", "text")
+
+
+def test_a_stamp_tells_whether_a_file_was_changed(tmp_path):
+    path = written(tmp_path)
+    before = stamp(str(path))
+    assert before == (path.stat().st_size, path.stat().st_mtime_ns) == stamp(str(path))
+    os.utime(path, ns=(1, 1))
+    assert stamp(str(path)) == (before[0], 1)
+    with pytest.raises(DataError, match=r"\(no such file\)"):
+        stamp(f"{path}.gz")
+
+
 def test_the_digest_is_of_the_bytes_as_they_stand(tmp_path):
     path = written(tmp_path)
     source = open_source(str(path), "train", config())
@@ -254,6 +305,18 @@ def test_the_encoding_of_reviews_is_found(tmp_path, encoding, writing):
         assert [f'"{row["text"]}",{row["label"]}' for row in table.to_pylist()] == kept
 
 
+def test_a_traditional_file_in_big5_is_read_as_its_copy_in_utf_8(tmp_path):
+    text = TRADITIONAL.convert(review_rows(300)).encode("big5", "ignore").decode("big5")
+    tables = []
+    for encoding in ("big5", "utf-8"):
+        path = written(tmp_path, text.encode(encoding), f"{encoding}.csv")
+        (source,) = sources_of(config(train=str(path)))
+        assert source.encoding == encoding
+        tables += read_rows(source)
+    assert tables[0] == tables[1] and len(tables[0]) == 300
+    assert tables[0]["reason"].null_count == 300
+
+
 @pytest.mark.parametrize(
     ("data", "encoding"),
     [
@@ -263,6 +326,10 @@ def test_the_encoding_of_reviews_is_found(tmp_path, encoding, writing):
         (TRADITIONAL.convert(review_rows(50)).encode("big5", "ignore") + b"\xff,x\n", "big5"),
         ((HEADER + "啲嘢食好好味，嘅服務都唔錯喎,正面\n").encode("big5hkscs"), "big5hkscs"),
         ((HEADER + "hello,good\n").encode(), "utf-8"),
+        ((HEADER + "很\0好,正面\n" * 9).encode(), "utf-8"),
+        ((HEADER + "ok\0,good\n" * 9).encode(), "utf-8"),
+        ((HEADER + "很\0好,正面\n" * 9).encode() + "太差,负面\n".encode("gbk") * 6, "utf-8"),
+        ((HEADER + "ok,good\n" * 90 + "很好的书,正面\n" * 5).encode("utf-16-le"), "utf-16-le"),
         ("\ufefftext,label\n很好,正面\n".encode("gb18030"), "gb18030"),
     ],
 )
