@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bigmodel.artifact import Artifact
-from bigmodel.metrics import softmax
+from bigmodel.metrics import Scores, softmax
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Predictor:
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self.labels = artifact.labels.names
+
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Of every label [N, L], for each text."""
+        return softmax(self.artifact.score(texts).scores, self.artifact.temperature)
 
     def predict(self, texts: Sequence[str], *, top_k: int = 1) -> list[Prediction]:
         """One answer a text, in order, each with its `top_k` most likely labels.
