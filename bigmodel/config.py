@@ -298,6 +298,15 @@ class EvaluateConfig(Section):
     )
     gate: GateConfig = Field(default_factory=GateConfig)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the data, that have slices."""
+        return tuple(one for one in self.slices if isinstance(one, str))
+
+    @property
+    def patterns(self) -> tuple[PatternSlice, ...]:
+        return tuple(one for one in self.slices if isinstance(one, PatternSlice))
+
     @model_validator(mode="after")
     def _folds_are_several(self) -> "EvaluateConfig":
         if self.folds == 1:

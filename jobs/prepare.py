@@ -89,7 +89,7 @@ def check_files(recipe: "Recipe") -> None:
     from bigmodel.data.sources import sources_of
     from bigmodel.text.encoder import make_segmenter
 
-    sources_of(recipe.data)
+    sources_of(recipe.data, keep=recipe.evaluate.columns)
     make_segmenter(recipe.text).check()
 
 

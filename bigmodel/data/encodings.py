@@ -82,7 +82,7 @@ def _transcoded(blocks: Iterable[bytes], encoding: str, path: str) -> Iterator[b
         yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
     except UnicodeError as error:
         raise DataError(
-            f"{path}: can't be read as {encoding} ({error}); set data.encoding"
+            f"{path}: can't be read as {encoding} ({error}); set another data.encoding"
         ) from None
 
 

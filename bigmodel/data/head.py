@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -69,16 +70,18 @@ class Head:
             raise DataError(f"{self.path}: the header has NULs; save the file as UTF-8 without any")
         return tuple(columns), more
 
-    def keys(self) -> tuple[str, ...]:
-        """Those of all lines that are JSON objects, in the order in which they turn up."""
-        names: dict[str, None] = {}
+    def keys(self) -> tuple[tuple[str, ...], int]:
+        """(those of all lines that are JSON objects, which of them most often has a string)"""
+        strings: Counter[str] = Counter()
         for line in self.data.splitlines():
             with suppress(ValueError, RecursionError):
                 found = json.loads(line.decode(self._inner))
-                names |= dict.fromkeys(found if isinstance(found, dict) else ())
-        if not names:
+                if isinstance(found, dict):
+                    strings.update({key: isinstance(found[key], str | None) for key in found})
+        if not strings:
             raise DataError(f"{self.path}: no line is a JSON object; expected one a line")
-        return tuple(names)
+        columns = tuple(strings)
+        return columns, columns.index(max(columns, key=strings.__getitem__))
 
     def kind_of_text(self, *, labelled: bool) -> tuple[str, tuple[str, ...]]:
         """(format, columns) of a text file; without labels, each line may be a text."""

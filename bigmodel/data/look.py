@@ -112,22 +112,13 @@ def _source(path: str) -> Source:
         source = replace(source, columns=told)
     if not source.columns:
         raise DataError(f"{path}: no columns; expected one with texts and one with their labels")
-    if source.format != "jsonl":
-        return source
-    # a record of these is only one where the text is a string
-    found = [replace(source, text=place) for place in range(len(source.columns))]
-    return max(found, key=_num_readable)
+    return source
 
 
 def _is_thing(kind: pa.DataType) -> bool:
     """Whether a Parquet column has lists, structures or bytes."""
     tests = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
     return any(test(kind) for test in tests)
-
-
-def _num_readable(source: Source) -> int:
-    """Of its first records."""
-    return sum(fields is not None for _, fields, _ in islice(read_records(source), _SAMPLE))
 
 
 def _named(source: Source, columns: Sequence[Column], name: str, flag: str) -> Column:

@@ -87,7 +87,7 @@ class Plan:
     @classmethod
     def of(cls, recipe: Recipe) -> "Plan":
         place = folder(recipe.storage).child("prepared")
-        sources = tuple(sources_of(recipe.data))
+        sources = tuple(sources_of(recipe.data, keep=recipe.evaluate.columns))
         return cls(
             recipe,
             sources,
@@ -109,6 +109,7 @@ class Plan:
                 for name, source in zip(short_names(self.sources), self.sources, strict=True)
             ],
             "data settings": settings,
+            "columns of slices": sorted(self.recipe.evaluate.columns),
             "split": [data.split.model_dump(mode="json"), given, self.recipe.seed],
             "corrections": file_digest(corrections) if corrections else None,
             "normalising": self.text["normalising"],

@@ -100,14 +100,15 @@ class PreparedRows:
 
     def table(self) -> pa.Table:
         """All kept rows: source (position in the summary's files), row, key (equal in equal texts),
-        text, label, split, weight, unit (equal in near-duplicates), in file order."""
-        return self._table(["source", "row", "key", "text", "label", "split", "weight", "unit"])
+        text, written (the text normalised), label, split, weight, unit (equal in near-duplicates),
+        and the columns kept for slices; in file order."""
+        return self._table()
 
     def quarantine(self) -> pa.Table:
         """What was set aside: source (its path), row, reason, detail, text, label, raw."""
         return self.origin.parquet(QUARANTINE)
 
-    def _table(self, columns: Sequence[str]) -> pa.Table:
+    def _table(self, columns: Sequence[str] | None = None) -> pa.Table:
         parts = self.origin.parts("rows")
         return pa.concat_tables([self.origin.parquet(name, columns) for name in parts])
 

@@ -14,7 +14,7 @@ from bigmodel.data.encodings import cuttable
 from bigmodel.data.files import blocks, opened
 from bigmodel.data.parse import parse
 from bigmodel.data.records import cut, first_record
-from bigmodel.data.schema import ROWS, UNREADABLE
+from bigmodel.data.schema import ROWS, UNREADABLE, kept_name
 from bigmodel.data.sources import DELIMITERS, Source
 from bigmodel.errors import DataError
 
@@ -34,6 +34,8 @@ def pieces(source: Source, *, size: int) -> Iterator[bytes | pa.Table]:
 
 def read_piece(source: Source, piece: bytes | pa.Table) -> pa.Table:
     """`ROWS`: every record of the piece in order, numbered from 1; labels without outer blanks.
+
+    After them stand the columns that are kept for slices, each by its `kept_name`.
 
     `raw` is the record as it stood, without its line end; of UTF-16 and the like it is what became
     of it as UTF-8, of Parquet its values as JSON.
@@ -56,7 +58,10 @@ def read_piece(source: Source, piece: bytes | pa.Table) -> pa.Table:
         "detail": fields.detail,
         "raw": fields.raw,
     }
-    return pa.table(values, schema=ROWS)
+    rows = pa.table(values, schema=ROWS)
+    for place in source.kept:
+        rows = rows.append_column(kept_name(source.columns[place]), columns[place])
+    return rows
 
 
 def read_rows(source: Source) -> Iterator[pa.Table]:
@@ -92,7 +97,7 @@ def check_unreadable(source: Source, unreadable: int, rows: int) -> None:
 
 
 def _wanted(source: Source) -> list[int]:
-    places = (source.text, source.label, source.group)
+    places = (source.text, source.label, source.group, *source.kept)
     return [place for place in dict.fromkeys(places) if place is not None]
 
 

@@ -26,6 +26,20 @@ CONFLICT, BRIDGE = "conflict", "bridge"
 """Why a record is in quarantine, in the order in which it is judged."""
 
 
+_KEPT = "kept "
+
+
+def kept_name(column: str) -> str:
+    """What a column of the data that is kept for slices is called among ours."""
+    return _KEPT + column
+
+
+def kept_columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Those that are kept for slices, by their names in the data."""
+    names = [name for name in table.column_names if name.startswith(_KEPT)]
+    return {name.removeprefix(_KEPT): table[name] for name in names}
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The classes of a model, sorted; a class's id is its position."""

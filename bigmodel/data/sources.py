@@ -22,7 +22,8 @@ class Source:
     """One file of records; `text`, `label` and `group` are positions in `columns`.
 
     `split` is what its rows are for ("train" rows may be split). `format`: csv, tsv, jsonl,
-    parquet, tabbed (`label<TAB>text`) or fasttext (`__label__x text`).
+    parquet, tabbed (`label<TAB>text`) or fasttext (`__label__x text`). `kept`: columns that stay
+    beside the rows, for the slices of a report.
     """
 
     path: str
@@ -32,9 +33,10 @@ class Source:
     compression: str | None
     encoding: str
     columns: tuple[str, ...]
-    text: int = 0
+    text: int
     label: int | None = None
     group: int | None = None
+    kept: tuple[int, ...] = ()
 
 
 class Remedies(NamedTuple):
@@ -48,10 +50,10 @@ IN_RECIPE = Remedies("save it as UTF-8, or set data.encoding", "name it with {ke
 IN_FILE = Remedies("save it as UTF-8", "rename the right one")
 
 
-def sources_of(config: DataConfig) -> list[Source]:
+def sources_of(config: DataConfig, *, keep: Sequence[str] = ()) -> list[Source]:
     """All files of train, valid and test; those of a glob or folder by path.
 
-    DataError where one lacks a column or has no record.
+    DataError where one lacks a column, those to `keep` included, or has no record.
     """
     named = [(one.path, "train", one.weight) for one in config.train]
     given = {"valid": config.valid, "test": config.test}
@@ -59,7 +61,7 @@ def sources_of(config: DataConfig) -> list[Source]:
     found = []
     for path, split, weight in named:
         for file in files_of(path):
-            source, has_rows = _look(file, split, config, IN_RECIPE, weight=weight)
+            source, has_rows = _look(file, split, config, IN_RECIPE, weight=weight, keep=keep)
             if not has_rows:
                 place = " after the header" if source.format in DELIMITERS else ""
                 raise DataError(f"{file}: no rows{place}; expected labelled texts")
@@ -67,12 +69,17 @@ def sources_of(config: DataConfig) -> list[Source]:
     return found
 
 
-def open_source(path: str, split: str, config: DataConfig, *, labelled: bool = True) -> Source:
+def open_source(
+    path: str, split: str, config: DataConfig, *, labelled: bool = True, keep: Sequence[str] = ()
+) -> Source:
     """Look at one file, which no recipe names but has to be as `config` says.
 
-    DataError where it's missing, empty, damaged, or lacks a column.
+    Of the columns to `keep` it may lack some. DataError where it's missing, empty, damaged, or
+    lacks another one.
     """
-    return _look(path, split, config, IN_FILE, labelled=labelled)[0]
+    source = _look(path, split, config, IN_FILE, labelled=labelled)[0]
+    places = [source.columns.index(name) for name in keep if name in source.columns]
+    return replace(source, kept=tuple(places))
 
 
 def columns_of(
@@ -80,13 +87,13 @@ def columns_of(
 ) -> tuple[Source, tuple[pa.DataType, ...], bool]:
     """(the file, its columns' types where it's Parquet, whether it has rows).
 
-    What it and its columns are for isn't told yet. DataError, with the `remedy` for another
-    encoding, where it can't be read.
+    What it and its columns are for isn't told yet: the texts stand where they may. DataError, with
+    the `remedy` for another encoding, where it can't be read.
     """
     encoding = None if config.encoding == "auto" else check_encoding(config.encoding)
     format, compression = format_of(path)
     check_file(path)
-    types, has_rows = (), True
+    types, has_rows, text = (), True, 0
     if format == "parquet":
         encoding, (schema, has_rows) = "utf-8", _schema(path)
         columns, types = tuple(schema.names), tuple(schema.types)
@@ -98,10 +105,11 @@ def columns_of(
         if format == "text":
             format, columns = head.kind_of_text(labelled=labelled)
         elif format == "jsonl":
-            columns = head.keys()
+            columns, text = head.keys()
         else:
             columns, has_rows = head.header(DELIMITERS[format])
-    return Source(path, "train", 1.0, format, compression, encoding, columns), types, has_rows
+    source = Source(path, "train", 1.0, format, compression, encoding, columns, text)
+    return source, types, has_rows
 
 
 def file_digest(source: Source) -> str:
@@ -133,6 +141,7 @@ def _look(
     *,
     weight: float = 1.0,
     labelled: bool = True,
+    keep: Sequence[str] = (),
 ) -> tuple[Source, bool]:
     """The file with its columns for texts, labels and groups, and whether it has rows."""
     source, types, has_rows = columns_of(path, config, labelled=labelled, remedy=remedies.encoding)
@@ -151,6 +160,7 @@ def _look(
         text=place("data.text_column", text),
         label=place("data.label_column", label) if labelled else None,
         group=place("data.split.group_column", group) if group else None,
+        kept=tuple(place("evaluate.slices", name) for name in keep),
     )
     if types:
         _check_types(source, types)
@@ -165,7 +175,7 @@ def _schema(path: str) -> tuple[pa.Schema, bool]:
 
 def _check_types(source: Source, types: Sequence[pa.DataType]) -> None:
     """Texts have to be strings; a label or group may be whatever can be written as one."""
-    for place in (source.text, source.label, source.group):
+    for place in (source.text, source.label, source.group, *source.kept):
         if place is None:
             continue
         kind = types[place]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from bigmodel.data.duplicates import Pairs, band_hashes, candidates, similarity
 from bigmodel.data.prepared import Entry, write_parquet
 from bigmodel.data.read import read_piece
-from bigmodel.data.schema import EMPTY, REMOVED
+from bigmodel.data.schema import EMPTY, REMOVED, kept_columns, kept_name
 from bigmodel.data.sources import Source
 from bigmodel.data.split import (
     DUPLICATE,
@@ -164,6 +164,7 @@ def write_part(
             "weight": np.full(len(kept), slot.weight, np.float32),
             "unit": unit[outcome >= 0],
         }
+        | {kept_name(name): values for name, values in kept_columns(kept).items()}
     )
     entry = write_parquet(target, f"rows-{slot.number:05}.parquet", table)
     texts = zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from bigmodel.config import DataConfig, SplitConfig
 from bigmodel.data import parse, records
 from bigmodel.data.read import pieces, read_piece, read_records, read_rows
-from bigmodel.data.schema import ROWS, UNREADABLE
-from bigmodel.data.sources import Source, open_source
+from bigmodel.data.schema import ROWS, UNREADABLE, kept_columns
+from bigmodel.data.sources import Source, open_source, sources_of
 from bigmodel.errors import DataError, RecipeError
 
 HEADER = "text,label\n"
@@ -442,3 +442,27 @@ def test_an_encoding_that_python_does_not_know_is_refused(tmp_path, encoding):
         RecipeError, match=r"data\.encoding = .* is no encoding; try utf-8, gb18030, big5 or utf-16"
     ):
         opened(written(tmp_path, HEADER), encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("评论.csv", "text,city,label,stars\n很好,北京,正面,5\n很差,,负面,1\n"),
+        (
+            "评论.jsonl",
+            '{"text": "很好", "label": "正面", "city": "北京", "stars": 5}\n'
+            '{"text": "很差", "label": "负面", "city": "", "stars": 1}\n',
+        ),
+    ],
+)
+def test_columns_kept_for_slices_stand_beside_the_rows(tmp_path, name, data):
+    file = tmp_path / name
+    file.write_text(data, encoding="utf-8")
+    source = open_source(
+        str(file), "test", DataConfig(train=str(file)), keep=("city", "stars", "没有")
+    )
+    (table,) = read_rows(source)
+    kept = {column: values.to_pylist() for column, values in kept_columns(table).items()}
+    assert kept == {"city": ["北京", ""], "stars": ["5", "1"]}
+    with pytest.raises(DataError, match="no column '没有' .*; name it with evaluate.slices"):
+        sources_of(DataConfig(train=str(file)), keep=("没有",))
