@@ -355,5 +355,7 @@ def test_an_encoding_that_is_not_chinese_has_to_be_named(tmp_path, text, encodin
 
 def test_utf_16_without_a_mark_has_to_say_its_order(tmp_path):
     path = str(written(tmp_path, ROWS.encode("utf-16-be")))
-    with pytest.raises(DataError, match=r"can't be read as utf-16 \(.*BOM\); set data\.encoding"):
+    with pytest.raises(
+        DataError, match=r"can't be read as utf-16 \(.*BOM\); set another data\.enc"
+    ):
         open_source(path, "train", config(encoding="utf-16"))
