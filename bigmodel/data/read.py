@@ -89,10 +89,10 @@ def check_unreadable(source: Source, unreadable: int, rows: int) -> None:
     if 2 * unreadable <= rows:
         return
     details = (table["detail"].drop_null().to_pylist() for table in read_rows(source))
-    first = next((f" (first: {detail[0]})" for detail in details if detail), "")
+    first = next((f" (first fault: {detail[0]})" for detail in details if detail), "")
     raise DataError(
         f"{source.path}: {unreadable} of {rows} rows can't be read as {source.format} in "
-        f"{source.encoding}{first}; mend the file, or save it as UTF-8"
+        f"{source.encoding}; mend the file{first}, or save it as UTF-8"
     )
 
 

@@ -161,12 +161,12 @@ def test_where_it_cannot_tell_it_names_the_columns(columns, sentence, tmp_path):
         (
             "a.csv",
             CSV.replace("，", "\0").encode(),
-            r"12 of 12 rows can't be read as csv in utf-8 \(first: NULs\); mend the file",
+            r"12 of 12 rows can't be read as csv in utf-8; mend the file \(first fault: NULs\)",
         ),
         (
             "a.jsonl",
             b"[\n" + ",\n".join(LINES).encode() + b"\n]",
-            r"13 of 14 rows can't be read as jsonl in utf-8 \(first: not JSON\)",
+            r"13 of 14 rows can't be read as jsonl in utf-8; mend the file \(first fault: not JSON",
         ),
         (
             "a.csv",
