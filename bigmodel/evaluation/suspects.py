@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bigmodel.data.corrections import quoted
 from bigmodel.data.prepared import PreparedData
-from bigmodel.text.normalize import normalize
+from bigmodel.evaluation import quick
 
 COLUMNS = ("source", "row", "text", "label", "suggested", "score")
 MOST_EXAMINED = 100_000
@@ -108,28 +108,19 @@ def out_of_fold(
     Rows of one unit are in one fold: of near-duplicates one would tell the label of the other. Zero
     throughout where the other folds lack the row's label.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import SGDClassifier
-
     probabilities = np.zeros((len(given), given.max(initial=-1) + 1))
     units, position = np.unique(unit, return_inverse=True)
     if probabilities.shape[1] < 2 or len(units) < 2:
         return probabilities
     fold = np.random.default_rng(seed).permutation(len(units))[position] % FOLDS
-    features = TfidfVectorizer(
-        preprocessor=normalize,
-        analyzer="char",
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-        dtype=np.float32,
-    ).fit_transform(texts)
+    features = quick.features().fit_transform(texts)
     for number in range(FOLDS):
         mine, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         labels = np.unique(given[others])
         mine = mine[np.isin(given[mine], labels)]
         if len(labels) < 2 or not len(mine):
             continue
-        model = SGDClassifier(loss="log_loss", alpha=3e-5, random_state=seed)
+        model = quick.classifier(seed)
         model.fit(features[others], given[others])
         probabilities[np.ix_(mine, labels)] = model.predict_proba(features[mine])
     return probabilities
