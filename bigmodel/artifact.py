@@ -42,9 +42,8 @@ class Scored:
 class Artifact:
     """Recipe, labels, encoder, weights, calibration and the metrics of the valid split.
 
-    `lineage` says which rows it was made from: their `data_id`, `split_id`, and the folder of
-    `prepare`.
-    `digest` is the SHA-256 of the manifest, "" before the artefact was saved.
+    An answer whose best probability is below the `threshold` is no answer. `lineage` says which
+    rows it was made from: their `data_id`, `split_id`, and the folder of `prepare`. `digest` is the SHA-256 of the manifest, "" before the artefact was saved.
     """
 
     recipe: Recipe
@@ -52,6 +51,7 @@ class Artifact:
     encoder: TextEncoder
     model: nn.Module
     temperature: float = 1.0
+    threshold: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, str] = field(default_factory=dict)
     digest: str = ""
@@ -73,7 +73,9 @@ class Artifact:
             "recipe.json": self.recipe.model_dump_json(by_alias=True, indent=1).encode(),
             "labels.json": _json(self.labels.names),
             "weights.safetensors": save_tensors(self.model.state_dict()),
-            "calibration.json": _json({"temperature": self.temperature}),
+            "calibration.json": _json(
+                {"temperature": self.temperature, "threshold": self.threshold}
+            ),
             "metrics.json": _json(self.metrics),
             "lineage.json": _json(self.lineage),
             "golden.json": _json(golden),
@@ -115,12 +117,14 @@ def _parse(files: dict[str, bytes], digest: str) -> Artifact:
     encoder = TextEncoder.from_files(parts)
     model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
     model.load_state_dict(load_tensors(files["weights.safetensors"]))
+    calibration = json.loads(files["calibration.json"])
     return Artifact(
         recipe,
         labels,
         encoder,
         model.eval(),
-        temperature=json.loads(files["calibration.json"])["temperature"],
+        temperature=calibration["temperature"],
+        threshold=calibration["threshold"],
         metrics=json.loads(files["metrics.json"]),
         lineage=json.loads(files["lineage.json"]),
         digest=digest,

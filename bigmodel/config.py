@@ -83,6 +83,10 @@ class DataConfig(Section):
                 raise ValueError(f"split.{name} is 0 and no data.{name} is given; give one of them")
         return self
 
+    def of_another_file(self) -> "DataConfig":
+        """Of a file with the same columns, whose encoding nobody has told."""
+        return self.model_copy(update={"encoding": "auto"})
+
 
 class TextConfig(Section):
     """From a string to words."""

@@ -13,8 +13,8 @@ from bigmodel.metrics import Scores, softmax
 class Prediction:
     """The answer to one text: labels with their probabilities, best first.
 
-    `abstained` is False until a model learns when to; `truncated`: the text was cut at the
-    recipe's `text.max_tokens`.
+    `abstained`: the best one is less likely than what `evaluate.promise` asks for; `truncated`: the
+    text was cut at the recipe's `text.max_tokens`.
     """
 
     labels: tuple[tuple[str, float], ...]
@@ -41,11 +41,12 @@ class Predictor:
         """
         scored = self.artifact.score(texts)
         probabilities = softmax(scored.scores, self.artifact.temperature)
+        sure = self.artifact.threshold or 0.0
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         return [
             Prediction(
                 labels=tuple((self.labels[i], float(row[i])) for i in order),
-                abstained=False,
+                abstained=bool(row.max() < sure),
                 truncated=bool(truncated),
             )
             for row, order, truncated in zip(probabilities, best, scored.truncated, strict=True)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.prepare import read_as
 from jobs.start import job
 from jobs.terminal import table
 
@@ -24,6 +25,7 @@ def show(result: dict[str, Any]) -> "RenderableType":
     counts = table(
         {
             "rows read": f"{result['rows_read']:,}",
+            **read_as(result),
             "rows kept": f"{result['rows_kept']:,}",
             "duplicates": f"{result['duplicates']:,}",
             "set aside": ", ".join(f"{reason} {n:,}" for reason, n in aside.items()) or "0",

@@ -21,12 +21,29 @@ def show(result: dict[str, Any]) -> "RenderableType":
     for label, scores in result["per_class"].items():
         figures = (f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))
         table.add_row(label, *figures, f"{scores['rows']:,}")
-    low, high = result["interval"]["macro_f1"]
-    return Group(
-        table,
-        f"accuracy {result['accuracy']:.4f}, macro-F1 {result['macro_f1']:.4f} "
-        f"(95 % interval {low:.3f} to {high:.3f}), {result['rows']:,} rows",
-        f"report {result['report']}",
+    lines = [
+        f"{name} {_with_interval(result, key)}"
+        for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro-F1"))
+    ]
+    for name, one in result.get("baselines", {}).items():
+        lines.append(f"  {name}: {_with_interval(one, 'accuracy')}")
+    if promise := result["promise"]:
+        lines.append(_kept(promise))
+    return Group(table, f"{result['rows']:,} rows", *lines, f"report {result['report']}")
+
+
+def _with_interval(scores: dict[str, Any], name: str) -> str:
+    low, high = scores["interval"][name]
+    return f"{scores[name]:.4f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def _kept(promise: dict[str, Any]) -> str:
+    if promise["threshold"] is None:
+        return f"precision {promise['precision']} can't be promised, every answer abstains"
+    test = promise["test"]
+    return (
+        f"promised precision {promise['precision']}: {_with_interval(test, 'precision')} "
+        f"of the {test['coverage']:.1%} that are answered"
     )
 
 
@@ -41,26 +58,27 @@ def main(model: str, *, storage: str, data: str | None) -> dict[str, Any]:
 
 def evaluate(version: "Version", *, storage: str, data: str | None = None) -> dict[str, Any]:
     """The report on a version, by the path that serves: raw texts through the predictor."""
-    from dataclasses import asdict
-
     from bigmodel.artifact import Artifact
-    from bigmodel.evaluation import report
+    from bigmodel.data.prepared import find_rows
+    from bigmodel.evaluation.beside import OWN, Beside
+    from bigmodel.evaluation.labelled import own_test_rows, rows_of_file
+    from bigmodel.evaluation.report import report
     from bigmodel.predictor import Predictor
-    from bigmodel.storage import folder
 
-    predictor = Predictor(Artifact.load(version.uri, digest=version.digest))
-    if data:
-        texts, truth = report.labelled_rows(data, predictor)
-    else:
-        texts, truth = report.own_test_rows(predictor)
-    found = report.evaluate(predictor, texts, truth)
-    place = folder(storage).child(f"reports/{version.digest[:16]}")
+    artifact = Artifact.load(version.uri, digest=version.digest)
+    beside = Beside.of(storage, version.digest)
+    rows = rows_of_file(data, artifact) if data else own_test_rows(artifact)
+    found, answers = report(Predictor(artifact), rows, model=str(version), split=data or "test")
+    found |= beside.run()
     # a file's report is named by its texts, so that another file's doesn't take its place
-    path = found.save(place.uri, f"{_digest(texts)}.json" if data else "test.json")
-    return {"model": str(version), **asdict(found), "report": path}
+    name = _digest(rows.texts) if data else OWN
+    beside.keep_answers(name, rows, answers)
+    if not data and (prepared := find_rows(artifact.lineage)):
+        beside.keep_known(prepared)
+    return found | {"report": beside.save(name, found)}
 
 
-def _digest(texts: list[str]) -> str:
+def _digest(texts: Any) -> str:
     return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

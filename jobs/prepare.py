@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.cluster.session import ray_session
-from bigmodel.evaluation.data_warnings import each_leak
 from jobs.start import job
 from jobs.terminal import table
 
@@ -26,12 +25,11 @@ def show(result: dict[str, Any]) -> "RenderableType":
 
 def rows_of(result: dict[str, Any]) -> dict[str, object]:
     """What people see of prepared rows: where every record went, and what stands out."""
+    from bigmodel.evaluation.data_warnings import each_leak
+
     rows: dict[str, object] = {"done again": "; ".join(result["why"])} if result["why"] else {}
     rows["rows read"] = f"{result['rows_read']:,}"
-    for encoding in dict.fromkeys(file["encoding"] for file in result["files"]):
-        if encoding != "utf-8":
-            paths = [file["path"] for file in result["files"] if file["encoding"] == encoding]
-            rows[f"  as {encoding}"] = "\n".join(paths)
+    rows |= read_as(result)
     rows |= {"rows kept": f"{result['rows_kept']:,}", "duplicates": f"{result['duplicates']:,}"}
     if kept := result["conflicts"] - result["quarantined"]["conflict"]:
         rows["conflicts kept"] = f"{kept:,}"
@@ -52,6 +50,15 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     if weak := result["weak_words"]:
         rows["user dictionary"] = f"{len(weak):,} words don't take effect, such as: {weak[0]}"
     return rows
+
+
+def read_as(result: dict[str, Any]) -> dict[str, str]:
+    """The files that were read in another encoding than UTF-8."""
+    found: dict[str, list[str]] = {}
+    for file in result["files"]:
+        if file["encoding"] != "utf-8":
+            found.setdefault(f"  as {file['encoding']}", []).append(file["path"])
+    return {encoding: "\n".join(paths) for encoding, paths in found.items()}
 
 
 @job(show=show)

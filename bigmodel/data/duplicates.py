@@ -124,6 +124,24 @@ def groups(keys: Ints, pairs: Pairs, jaccard: npt.NDArray[np.float32], *, larges
     return Groups(keys, leader_of_all, split)
 
 
+def near_units(texts: Sequence[str]) -> Ints:
+    """[texts] equal for normalised texts that are near each other; in this process alone."""
+    number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    keys = np.arange(len(number))
+    bands = band_hashes(list(number))
+    pairs = np.unique(np.concatenate([candidates(band, keys) for band in bands.T]), axis=0)
+    jaccard = similarity(pairs, dict(enumerate(number)))
+    found = groups(keys, pairs, jaccard, largest=len(keys))
+    return found.leader[np.fromiter((number[text] for text in texts), np.int64, len(texts))]
+
+
+def near_any(texts: Sequence[str], others: Sequence[str]) -> Bools:
+    """[texts] whether a normalised text is equal or near to one of the others, also by way of one
+    that is near to both."""
+    units = near_units([*texts, *others])
+    return np.isin(units[: len(texts)], units[len(texts) :])
+
+
 def _alike(lengths: Ints) -> Iterator[Ints]:
     """Rows by rising length, as many at a time as fit into _CELLS when all are of one length."""
     order = np.argsort(lengths, kind="stable")

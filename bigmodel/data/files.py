@@ -143,14 +143,9 @@ def stamp(path: str) -> tuple[int, int]:
     return info.size, info.mtime_ns or 0
 
 
-def size_of(path: str) -> int:
-    """A file's bytes; DataError where there is no file."""
-    return stamp(path)[0]
-
-
 def check_file(path: str) -> None:
     """DataError where there is no file, or nothing in it."""
-    if size_of(path) == 0:
+    if stamp(path)[0] == 0:
         raise DataError(f"{path}: the file is empty; expected rows with texts")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from bigmodel import progress
 from bigmodel.config import Recipe
 from bigmodel.data.corrections import open_corrections, read_corrections
-from bigmodel.data.files import size_of, stamp
+from bigmodel.data.files import stamp
 from bigmodel.data.history import History, Inputs, digest
 from bigmodel.data.prepared import (
     SUMMARY,
@@ -191,7 +191,7 @@ def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
             names=short_names(plan.sources),
             corrections=read_corrections(mended, plan.encoder.normalizer) if mended else {},
             earlier=plan.history.earlier(plan.inputs),
-            size=_piece_bytes(plan.sources),
+            size=_piece_bytes(plan),
             on_rows=lambda done: stage.update(done=done, note="read"),
         )
         plan.check_unchanged()
@@ -229,8 +229,8 @@ def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> S
     return _found(place)
 
 
-def _piece_bytes(sources: Sequence[Source]) -> int:
-    total = sum(size_of(source.path) for source in sources)
+def _piece_bytes(plan: Plan) -> int:
+    total = sum(size for size, _ in plan.stamps)
     return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
 
 

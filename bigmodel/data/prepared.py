@@ -99,9 +99,12 @@ class PreparedRows:
         return table["text"].to_pylist(), self.labels.ids(labels, where=self.origin.place.uri)
 
     def table(self) -> pa.Table:
-        """All kept rows: source (position in the summary's files), row, key (equal in equal texts),
-        text, written (the text normalised), label, split, weight, unit (equal in near-duplicates),
-        and the columns kept for slices; in file order."""
+        """All kept rows, in file order.
+
+        source (position in the summary's files), row, key (equal in equal texts), text, written
+        (the text normalised), label, group, split, weight, unit (equal in near-duplicates), and
+        the columns kept for slices.
+        """
         return self._table()
 
     def quarantine(self) -> pa.Table:

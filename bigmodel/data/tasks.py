@@ -160,6 +160,7 @@ def write_part(
             "text": kept["text"],
             "written": kept["written"],
             "label": kept["label"],
+            "group": kept["group"],
             "split": pa.array(SPLITS).take(pa.array(outcome[outcome >= 0])),
             "weight": np.full(len(kept), slot.weight, np.float32),
             "unit": unit[outcome >= 0],

@@ -22,8 +22,9 @@ def warnings(found: Figures, recipe: Recipe) -> list[str]:
 
 def _aside(found: Figures, recipe: Recipe) -> Iterator[str]:
     counts = found["quarantined"]
+    encoding = ", or set data.encoding" if found["unreadable"].get("bytes") else ""
     for reason, why in (
-        ("unreadable", "can't be read (set aside; mend them, or set data.encoding)"),
+        ("unreadable", f"can't be read (set aside; mend them{encoding})"),
         ("empty", "without text or label (set aside)"),
         ("bridge", "with near-duplicates in two splits (set aside)"),
     ):

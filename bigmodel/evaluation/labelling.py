@@ -31,7 +31,8 @@ def label_file(predictor: Predictor, source: str, out: str) -> tuple[int, int]:
     """
     compression = COMPRESSIONS.get(PurePath(out).suffix)
     is_tsv = (PurePath(out).stem if compression else out).endswith(".tsv")
-    opened = open_source(source, "test", predictor.artifact.recipe.data, labelled=False)
+    config = predictor.artifact.recipe.data.of_another_file()
+    opened = open_source(source, "test", config, labelled=False)
     written = io.StringIO()
     writer = csv.writer(written, "excel-tab" if is_tsv else "excel")
     writer.writerow([*opened.columns, *ADDED])

@@ -1,123 +1,117 @@
-"""The report on labelled texts: scores a class, confusion, and intervals."""
+"""The report on a version: every figure about its answers to some labelled rows, as one dict."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
-from bigmodel import progress
-from bigmodel.data.files import files_of
-from bigmodel.data.prepared import find_rows
-from bigmodel.data.read import check_unreadable, read_rows
-from bigmodel.data.sources import open_source
-from bigmodel.errors import DataError
-from bigmodel.metrics import summary
+from bigmodel.data.prepared import PreparedRows, find_rows
+from bigmodel.evaluation.answers import Answers, answer
+from bigmodel.evaluation.baselines import baselines
+from bigmodel.evaluation.behaviour import behaviour
+from bigmodel.evaluation.labelled import Labelled
+from bigmodel.evaluation.promise import kept
+from bigmodel.evaluation.scores import scores
+from bigmodel.evaluation.slices import gaps, slices
 from bigmodel.predictor import Predictor
-from bigmodel.storage import folder
 
-_CHUNK = 2048
-_RESAMPLES = 2000
+MOST_MISTAKES = 50
+MOST_CONFUSED = 20  # pairs of labels
+
+Report = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Report:
-    """How an artefact did on some rows; `confusion` has a row a true class, in order of the labels.
+def report(
+    predictor: Predictor, rows: Labelled, *, model: str, split: str, answers: Answers | None = None
+) -> tuple[Report, Answers]:
+    """Everything about the answers to some rows, fit for JSON; at least one row.
 
-    `interval`: the middle 95 % of accuracy and macro-F1 over seeded resamples of the rows.
+    `split` says which rows: "test", or a file. What needs the training rows (baselines, words that
+    are unknown, the data's own figures) is left out where they are gone.
     """
-
-    rows: int
-    accuracy: float
-    macro_f1: float
-    interval: dict[str, tuple[float, ...]]
-    per_class: dict[str, dict[str, float]]
-    confusion: list[list[int]]
-    labels: tuple[str, ...]
-
-    def save(self, uri: str, name: str) -> str:
-        """Write the report as JSON into a folder; returns the file's path or URI."""
-        text = json.dumps(asdict(self), ensure_ascii=False, indent=1)
-        folder(uri).write(name, text.encode())
-        return f"{folder(uri).uri}/{name}"
-
-
-def evaluate(predictor: Predictor, texts: Sequence[str], truth: npt.NDArray[np.int64]) -> Report:
-    """Answer every raw text as the endpoint would, and count; at least one text."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    predicted = predictor.artifact.labels.ids(_answers(predictor, texts), where="answers")
-    classes = np.arange(len(predictor.labels))
-    counts = confusion_matrix(truth, predicted, labels=classes)
-    columns = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
-    names = ("precision", "recall", "f1", "rows")
-    per_class = {
-        label: {name: column[i].item() for name, column in zip(names, columns, strict=True)}
-        for i, label in enumerate(predictor.labels)
-    }
-    return Report(
-        **summary(counts),
-        interval=_interval(counts),
-        per_class=per_class,
-        confusion=counts.tolist(),
-        labels=predictor.labels,
+    artifact, seed = predictor.artifact, predictor.artifact.recipe.seed
+    config = artifact.recipe.evaluate
+    if answers is None:
+        truth = artifact.labels.ids(rows.labels, where=split)
+        answers = answer(predictor, rows.texts, truth, rows.unit)
+    training = find_rows(artifact.lineage)
+    found: Report = {"model": model, "split": split, "digest": artifact.digest}
+    found |= scores(answers, seed=seed)
+    found["slices"] = slices(
+        answers,
+        rows.texts,
+        columns=rows.columns,
+        patterns=config.patterns,
+        unknown=_unknown_share(predictor, rows, training) if training else [],
+        seed=seed,
     )
+    found["gaps"] = gaps(answers, columns=rows.columns, seed=seed)
+    found["behaviour"] = behaviour(predictor, rows.texts, config.behaviour, seed=seed)
+    found["promise"] = _promise(answers, predictor)
+    found["confused"] = _confused(answers)
+    found["mistakes"] = _mistakes(answers, rows) if artifact.recipe.report.texts else []
+    if training:
+        table = _train_rows(training)
+        truth = artifact.labels.ids(table["label"].to_pylist(), where="training rows")
+        texts = table["text"].to_pylist()
+        found["baselines"] = baselines(texts, truth, answers, rows.texts, seed=seed)
+        found["data"] = _about(training)
+    found["recipe"] = artifact.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found, answers
 
 
-def own_test_rows(predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The test split that was set aside when the artefact's data was prepared: texts, class ids."""
-    lineage = predictor.artifact.lineage
-    prepared = find_rows(lineage)
-    if prepared is None:
-        raise DataError(
-            f"{lineage.get('prepared', 'unknown folder')}: this model's test rows are gone, "
-            "damaged, or no longer those it was made with; give a file with --data"
-        )
-    return prepared.rows("test")
+def _train_rows(training: PreparedRows) -> pa.Table:
+    table = training.table()
+    return table.filter(pa.compute.equal(table["split"], "train"))
 
 
-def labelled_rows(path: str, predictor: Predictor) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Every readable row of a file, glob or folder, duplicates included: texts and class ids.
-
-    The columns and the encoding are those of the artefact's recipe.
-    """
-    normalizer = predictor.artifact.encoder.normalizer
-    texts: list[str] = []
-    labels: list[str] = []
-    for file in files_of(path):
-        source = open_source(file, "test", predictor.artifact.recipe.data)
-        rows = unreadable = 0
-        for table in read_rows(source):
-            rows += len(table)
-            good = table.filter(table["reason"].is_null())
-            unreadable += len(table) - len(good)
-            for row in good.select(["text", "label"]).to_pylist():
-                if normalizer(row["text"]) and row["label"]:
-                    texts.append(row["text"])
-                    labels.append(row["label"])
-        check_unreadable(source, unreadable, rows)
-    if not texts:
-        raise DataError(f"{path}: no usable rows; expected labelled texts")
-    return texts, predictor.artifact.labels.ids(labels, where=path)
+def _unknown_share(predictor: Predictor, rows: Labelled, training: PreparedRows) -> list[float]:
+    """Of each text's words, the share that no training row has; 0 of a text without words."""
+    encoder = predictor.artifact.encoder
+    known: set[str] = set()
+    for words in encoder.segmenter.cut_all(_train_rows(training)["written"].to_pylist()):
+        known.update(words)
+    cut = encoder.segmenter.cut_all([encoder.normalizer(text) for text in rows.texts])
+    return [sum(word not in known for word in words) / max(1, len(words)) for words in cut]
 
 
-def _answers(predictor: Predictor, texts: Sequence[str]) -> list[str]:
-    answers: list[str] = []
-    with progress.stage("evaluate", total=len(texts)) as stage:
-        for start in range(0, len(texts), _CHUNK):
-            chunk = predictor.predict(texts[start : start + _CHUNK])
-            answers += [prediction.labels[0][0] for prediction in chunk]
-            stage.update(done=len(answers))
-    return answers
+def _promise(answers: Answers, predictor: Predictor) -> dict[str, Any] | None:
+    artifact = predictor.artifact
+    promised = artifact.recipe.evaluate.promise
+    if promised is None:
+        return None
+    threshold = artifact.threshold
+    if threshold is None or threshold > 1:  # which no answer reaches
+        return {"precision": promised.precision, "threshold": None}
+    test = kept(answers, threshold, seed=artifact.recipe.seed)
+    return {"precision": promised.precision, "threshold": threshold, "test": test}
 
 
-def _interval(counts: npt.NDArray[np.int64]) -> dict[str, tuple[float, ...]]:
-    """Resampling rows is drawing from the multinomial over the cells of the confusion table."""
-    total = int(counts.sum())
-    cells = np.random.default_rng(0).multinomial(total, counts.ravel() / total, size=_RESAMPLES)
-    found = [summary(table) for table in cells.reshape(-1, *counts.shape)]
-    return {
-        name: tuple(np.quantile([scores[name] for scores in found], [0.025, 0.975]).tolist())
-        for name in ("accuracy", "macro_f1")
-    }
+def _confused(answers: Answers) -> list[dict[str, Any]]:
+    pairs = Counter(zip(answers.truth.tolist(), answers.predicted.tolist(), strict=True))
+    wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]]
+    return [
+        {"label": answers.labels[label], "said": answers.labels[said], "rows": count}
+        for (label, said), count in wrong[:MOST_CONFUSED]
+    ]
+
+
+def _mistakes(answers: Answers, rows: Labelled) -> list[dict[str, Any]]:
+    """The surest of them first."""
+    wrong = np.flatnonzero(answers.predicted != answers.truth)
+    order = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MOST_MISTAKES]
+    return [
+        {
+            "text": rows.texts[i],
+            "label": rows.labels[i],
+            "said": answers.labels[answers.predicted[i]],
+            "score": float(answers.confidence[i]),
+        }
+        for i in order.tolist()
+    ]
+
+
+def _about(training: PreparedRows) -> dict[str, Any]:
+    names = ("data_id", "split_id", "rows_read", "rows_kept", "duplicates", "quarantined", "splits")
+    return {name: training.summary[name] for name in (*names, "files")}

@@ -51,6 +51,7 @@ class SmallPrepared:
             "rows_read": len(self.rows) + len(self.aside),
             "rows_kept": len(self.rows),
             "quarantined": {"unreadable": 0, "empty": 0, "conflict": 0} | reasons,
+            "unreadable": {},
             "duplicates": 0,
             "conflicts": reasons["conflict"],
             "splits": {split: dict(labels) for split, labels in counted.items()},

@@ -1,0 +1,127 @@
+"""Cross-validation: every training row answered by a model that never saw it or its like."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from bigmodel import progress
+from bigmodel.artifact import Artifact
+from bigmodel.config import Recipe
+from bigmodel.data.prepared import PreparedRows
+from bigmodel.data.schema import LabelSet
+from bigmodel.data.split import Keys, join, key64
+from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
+from bigmodel.models import build_model
+from bigmodel.text.encoder import EncoderRecipe
+from bigmodel.training.fitting import TrainingData, fit_weights
+from bigmodel.training.team import Team
+
+_VALID = 10  # one in so many units of a fold's training rows chooses its epoch and temperature
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """`rows` are the training and valid rows (as `PreparedRows.table`), [N] in file order.
+
+    `probabilities` [N, L] of `truth` [N] come from the model of all folds but the row's own `fold`
+    [N]; no unit or group stands in two folds.
+    """
+
+    rows: pa.Table
+    labels: LabelSet
+    truth: Ids
+    fold: Ids
+    probabilities: Scores
+
+    def figures(self) -> dict[str, Any]:
+        """Accuracy and macro-F1: their mean over the folds, their spread (standard deviation of the
+        folds), and each."""
+        said = self.probabilities.argmax(1)
+        each = []
+        for number in range(int(self.fold.max()) + 1):
+            mine = self.fold == number
+            each.append(summary(confusion(self.truth[mine], said[mine], len(self.labels))))
+        found: dict[str, Any] = {"folds": len(each), "rows": len(self.truth)}
+        for name in ("accuracy", "macro_f1"):
+            values = [one[name] for one in each]
+            spread = float(np.std(values, ddof=1))
+            found[name] = {"mean": float(np.mean(values)), "spread": spread, "each": values}
+        return found
+
+
+def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
+    """Train `evaluate.folds` models, a Ray task of one process each."""
+    table = prepared.table()
+    table = table.filter(pa.compute.not_equal(table["split"], "test")).combine_chunks()
+    truth = prepared.labels.ids(table["label"].to_pylist(), where=prepared.origin.place.uri)
+    folds = recipe.evaluate.folds
+    unit = units(table)
+    fold = _dealt(unit, folds, seed=recipe.seed)
+    probabilities = np.zeros((len(truth), len(prepared.labels)))
+    columns = [table[name].combine_chunks() for name in ("text", "weight")]
+    shared = ray.put((*columns, prepared.labels, truth, unit, fold))
+    answer = ray.remote(_call).options(num_cpus=1)
+    text = recipe.model_dump_json(by_alias=True)
+    waiting = {answer.remote(shared, text, number): number for number in range(folds)}
+    with progress.stage("cross-validate", total=len(truth)) as stage:
+        done = 0
+        while waiting:
+            (ready,), _ = ray.wait(list(waiting))
+            mine = fold == waiting.pop(ready)
+            probabilities[mine] = ray.get(ready)
+            done += int(mine.sum())
+            stage.update(done=done)
+    return OutOfFold(table, prepared.labels, truth, fold, probabilities)
+
+
+def units(table: pa.Table) -> Keys:
+    """What stays in one fold [rows]: rows near each other, or of one group."""
+    group = [
+        0 if value is None else key64(f"group {value}") for value in table["group"].to_pylist()
+    ]
+    return join(table["unit"].to_numpy(), np.array(group, np.int64))
+
+
+def _dealt(unit: Keys, hands: int, *, seed: int) -> Ids:
+    """A number below `hands` for each row, the same for a unit; hands of almost equal units."""
+    names, place = np.unique(unit, return_inverse=True)
+    return np.asarray(np.random.default_rng(seed).permutation(len(names))[place] % hands)
+
+
+def _call(shared: tuple[Any, ...], text: str, number: int) -> Scores:
+    import torch
+
+    torch.set_num_threads(1)
+    return _fold(*shared, Recipe.model_validate_json(text), number)
+
+
+def _fold(
+    texts: pa.Array, weight: pa.Array, labels: LabelSet, truth: Ids, unit: Keys, fold: Ids,
+    recipe: Recipe, number: int,
+) -> Scores:  # fmt: skip
+    """The answers to the rows of one fold, by a model of the others."""
+    others = np.flatnonzero(fold != number)
+    held = _dealt(unit[others], _VALID, seed=recipe.seed + 1 + number) == 0
+
+    def of(rows: Ids) -> list[str]:
+        return list(texts.take(pa.array(rows)).to_pylist())
+
+    train, valid, mine = others[~held], others[held], np.flatnonzero(fold == number)
+    encoder = EncoderRecipe.of(recipe).fit_on(of(train))
+    data = TrainingData(
+        encoder.encode(of(train)),
+        truth[train],
+        weight.to_numpy()[train],
+        encoder.encode(of(valid)),
+        truth[valid],
+        encoder.num_ids,
+        len(labels),
+    )
+    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=len(labels))
+    model.load_state_dict(fit_weights(recipe, data, Team(), lambda epoch: None).state)
+    draft = Artifact(recipe, labels, encoder, model)
+    temperature = fit_temperature(draft.score(of(valid)).scores, truth[valid])
+    return softmax(draft.score(of(mine)).scores, temperature)

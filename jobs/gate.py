@@ -1,0 +1,55 @@
+"""Before an alias moves: the gate between a new version and the champion's place."""
+
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.errors import ModelError
+
+if TYPE_CHECKING:
+    from bigmodel.evaluation.gate import Candidate
+    from bigmodel.registry import Registry, Version
+
+CHAMPION = "champion"
+
+
+def promote(
+    version: "Version", registry: "Registry", *, storage: str, force: str | None = None
+) -> tuple["Version", dict[str, Any]]:
+    """Make a version the champion if the gate lets it: (the version, what the gate said).
+
+    ModelError, exit 4, where it doesn't; `force` is a reason to move all the same, which is kept
+    with the move beside the gate's numbers.
+    """
+    from bigmodel.evaluation.gate import decide
+
+    expected = registry.current(version.name, CHAMPION)
+    new = _candidate(version, storage)
+    champion = None
+    if expected and expected != version.version:
+        champion = _candidate(registry.resolve(f"{version.name}@{expected}"), storage)
+    recipe = new.artifact.recipe
+    decision = decide(new, champion, recipe.evaluate.gate, seed=recipe.seed)
+    if not decision.passed and force is None:
+        raise ModelError(
+            f"{version} doesn't become {CHAMPION}: {decision.why}; train a better one, or promote "
+            f"it all the same with: bigmodel models promote {version} {CHAMPION} --force WHY"
+        )
+    moved = registry.promote(
+        version.name,
+        CHAMPION,
+        to=version.version,
+        expected=expected,
+        why=force or decision.why,
+        numbers=decision.figures(),
+    )
+    if found := new.beside.report():
+        new.beside.save("test", found | {"gate": decision.figures()})
+    return moved, decision.figures()
+
+
+def _candidate(version: "Version", storage: str) -> "Candidate":
+    from bigmodel.artifact import Artifact
+    from bigmodel.evaluation.beside import Beside
+    from bigmodel.evaluation.gate import Candidate
+
+    artifact = Artifact.load(version.uri, digest=version.digest)
+    return Candidate(str(version), artifact, Beside.of(storage, version.digest))
