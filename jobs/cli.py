@@ -14,6 +14,7 @@ VERBS = {
     "train": "Prepare, fit, publish a version.",
     "tune": "Search for the best recipe.",
     "evaluate": "Score a model on its test rows, or on a file.",
+    "export": "Write a model as ONNX, with its labels and encoder.",
     "predict": "Label texts, or the rows of a file.",
     "serve": "Answer over HTTP from this machine, until Ctrl-C.",
     "deploy": "Answer over HTTP from a living cluster.",

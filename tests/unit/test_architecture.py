@@ -16,11 +16,11 @@ ORDER = [
     ("models",),
     ("metrics", "golden"),
     ("artifact",),
-    ("predictor",),
+    ("predictor", "export"),
     ("data",),
     ("training",),
     ("evaluation",),
-    ("records", "tracking", "registry"),
+    ("records", "tracking", "registry", "pyfunc"),
     ("tuning",),
     ("cluster",),
     ("jobs", "serve"),
@@ -29,7 +29,7 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "artifact", "predictor", "data.schema", "data.batches", "data.files",
+    "golden", "artifact", "predictor", "export", "data.schema", "data.batches", "data.files",
     "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
     "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",

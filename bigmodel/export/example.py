@@ -1,0 +1,59 @@
+"""Answers texts with this folder alone, as in: python predict.py 很好 太差了.
+
+Needs bigmodel (for its text encoder), onnxruntime and numpy; torch is never loaded.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from bigmodel.text.encoder import TextEncoder
+from bigmodel.text.features import Encoded
+
+HERE = Path(__file__).parent
+
+
+class Model:
+    """The encoder, the labels and the network of a folder that `bigmodel export` wrote."""
+
+    def __init__(self, folder: Path = HERE) -> None:
+        parts = (folder / "encoder").iterdir()
+        self.encoder = TextEncoder.from_files({part.name: part.read_bytes() for part in parts})
+        self.labels: list[str] = json.loads((folder / "labels.json").read_bytes())
+        self.network = onnxruntime.InferenceSession(folder / "model.onnx")
+
+    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Of every label [N, L], for each of one or more texts."""
+        found: Any = self.network.run(["probabilities"], padded(self.encoder.encode(texts)))
+        return np.asarray(found[0])
+
+
+def padded(encoded: Encoded) -> dict[str, npt.NDArray[Any]]:
+    """The network's inputs [N, T]: `ids`, and `values` where ids have weights; 0 where padded."""
+    lengths = np.diff(encoded.offsets)
+    inside = np.arange(max(1, lengths.max())) < lengths[:, None]
+    inputs: dict[str, npt.NDArray[Any]] = {"ids": np.zeros(inside.shape, np.int64)}
+    inputs["ids"][inside] = encoded.ids
+    if encoded.values is not None:
+        inputs["values"] = np.zeros(inside.shape, np.float32)
+        inputs["values"][inside] = encoded.values
+    return inputs
+
+
+def main() -> None:
+    texts = sys.argv[1:]
+    if not texts:
+        sys.exit("give one or more texts, as in: python predict.py 很好")
+    model = Model()
+    for text, row in zip(texts, model.probabilities(texts), strict=True):
+        print(f"{row.max():.4f}\t{model.labels[row.argmax()]}\t{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""A model as ONNX: the same answers without torch, or a refusal that says why."""
+
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from bigmodel.artifact import Artifact
+from bigmodel.errors import ModelError, RecipeError
+from bigmodel.export import network
+from bigmodel.export.network import compare, export, to_onnx
+from bigmodel.models import build_model
+from bigmodel.predictor import Predictor
+from bigmodel.text.features import NgramTable
+from jobs.cli import main
+
+pytest.importorskip("onnx", reason="pip install 'bigmodel[onnx]'")
+pytest.importorskip("onnxscript", reason="pip install 'bigmodel[onnx]'")
+pytest.importorskip("onnxruntime", reason="pip install 'bigmodel[onnx]'")
+
+TEXTS = ["物流很快，包装完好", "", "书太无聊", "🙂", "質量很差" * 40, "ＡＢＣ　１２３", "很好"]
+
+ANSWER = """
+import json, sys
+sys.modules["torch"] = sys.modules["ray"] = None  # importing either is an error
+sys.path.insert(0, sys.argv[1])
+from predict import Model
+model = Model()
+sizes = json.loads(sys.argv[3])
+texts = json.loads(sys.argv[2])
+parts = [texts[a:b] for a, b in zip(sizes, sizes[1:])]
+print(json.dumps([row for part in parts for row in model.probabilities(part).tolist()]))
+"""
+
+
+@pytest.fixture(scope="session", params=["linear", "bag", "mlp"])
+def exported(request, train_tiny, tmp_path_factory) -> tuple[Artifact, Path]:
+    """A tiny model of each kind and the folder it was exported to."""
+    artifact = replace(train_tiny(request.param), temperature=1.7)
+    out = tmp_path_factory.mktemp("export") / "很好 model"
+    export(artifact, str(out), model="reviews@3")
+    return artifact, out
+
+
+@pytest.mark.parametrize("cuts", [[0, 7], [0, 1, 2, 7], list(range(8))])
+def test_the_example_answers_as_the_predictor_in_batches_of_any_size(exported, cuts):
+    artifact, out = exported
+    told = [str(out), json.dumps(TEXTS), json.dumps(cuts)]
+    done = subprocess.run([sys.executable, "-c", ANSWER, *told], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = Predictor(artifact).probabilities(TEXTS)
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-6)
+
+
+def test_the_example_is_a_command(exported):
+    _, out = exported
+    command = [sys.executable, str(out / "predict.py"), "质量很好，非常满意", "味道太差"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split("\t")[1:] for line in lines] == [
+        ["正面", "质量很好，非常满意"],
+        ["负面", "味道太差"],
+    ]
+
+
+def test_the_folder_says_what_it_holds(exported):
+    import onnx
+
+    artifact, out = exported
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    assert (manifest["format"], manifest["model"]) == ("onnx", "reviews@3")
+    assert manifest["temperature"] == 1.7
+    assert manifest["compared"]["largest_difference"] <= network.TOLERANCE
+    files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert files == {*manifest["files"], "manifest.json"}
+    written = onnx.load(out / "model.onnx")
+    onnx.checker.check_model(written, full_check=True)
+    (labels,) = (one.value for one in written.metadata_props if one.key == "labels")
+    assert json.loads(labels) == json.loads((out / "labels.json").read_bytes()) == ["正面", "负面"]
+    assert b"site-packages" not in (out / "model.onnx").read_bytes()
+    sizes = [[d.dim_param for d in i.type.tensor_type.shape.dim] for i in written.graph.input]
+    assert all(size == ["texts", "length"] for size in sizes)
+    operators = {node.op_type for node in written.graph.node}
+    assert not operators & {"Loop", "Scan", "If"}, "a loop over texts is slow"
+    assert len(artifact.labels) == 2
+
+
+def test_a_network_that_says_something_else_is_refused(exported):
+    artifact, out = exported
+    other = deepcopy(artifact.model)
+    *_, bias = other.parameters()
+    with torch.no_grad():
+        bias += 1e-3
+    with pytest.raises(ModelError, match="away from torch, at most 1e-05 is allowed"):
+        compare(replace(artifact, model=other), (out / "model.onnx").read_bytes())
+
+
+class Asking(nn.Module):
+    """What ONNX has no operators for: another branch for each content."""
+
+    def forward(self, batch):
+        return torch.zeros(len(batch.ids), 2) if batch.ids.sum() > 7 else torch.ones(1, 2)
+
+
+def test_a_kind_that_torch_can_not_export_is_refused_with_the_reason(tiny, tmp_path):
+    with pytest.raises(ModelError, match="kind linear can't be exported to ONNX: .+; serve it"):
+        export(replace(tiny, model=Asking()), str(tmp_path / "out"), model="reviews@3")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_no_onnx_file_holds_are_refused(tiny, monkeypatch):
+    monkeypatch.setattr(network, "MOST_BYTES", 100)
+    with pytest.raises(ModelError, match="an ONNX file holds 2; train with a higher model"):
+        to_onnx(tiny)
+
+
+def test_a_folder_with_other_files_is_left_alone(tiny, tmp_path):
+    (tmp_path / "家书.txt").write_text("很好")
+    with pytest.raises(RecipeError, match="holds 家书.txt already; name a new or an empty folder"):
+        export(tiny, str(tmp_path), model="reviews@3")
+    with pytest.raises(RecipeError, match="is a file"):
+        export(tiny, str(tmp_path / "家书.txt"), model="reviews@3")
+    assert [path.name for path in tmp_path.iterdir()] == ["家书.txt"]
+
+
+def test_missing_packages_are_named(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "PACKAGES", ("onnx", "onnx_that_is_not_there"))
+    with pytest.raises(RecipeError, match="onnx_that_is_not_there, which isn't installed; .*pip"):
+        export(tiny, str(tmp_path / "out"), model="reviews@3")
+
+
+def test_a_model_that_knows_no_ngram_is_exported(tiny, tmp_path):
+    none = NgramTable(tiny.encoder.features.spans, np.zeros(0, np.int32), np.zeros(0, np.float32))
+    model = build_model(tiny.recipe.model, num_ids=1, num_labels=2)
+    artifact = replace(tiny, encoder=replace(tiny.encoder, features=none), model=model)
+    assert export(artifact, str(tmp_path / "out"), model="reviews@3").gap <= network.TOLERANCE
+
+
+def test_the_command_writes_a_folder_and_says_what_was_compared(tiny_uri, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["export", tiny_uri, "--out", str(out), "--storage", str(tmp_path / "storage")]
+    done = CliRunner().invoke(main, [*arguments, "--json"])
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["model"], found["format"], found["out"]) == (tiny_uri, "onnx", str(out))
+    assert found["files"]["model.onnx"] == (out / "model.onnx").stat().st_size
+    assert found["compared"]["largest_difference"] <= network.TOLERANCE
+    again = CliRunner().invoke(main, arguments)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "name a new or an empty folder" in again.stderr
