@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 
 from bigmodel.errors import ClusterError
 
+SCHEME = "bigmodel:"
+"""Stands before an artefact's path or URI in MLflow, so that a server, which refuses paths outside
+of its own folders, takes it, and MLflow asks `bigmodel.pyfunc` for its files."""
+
 
 class Record(NamedTuple):
     """A version as MLflow keeps it; `created` in milliseconds."""

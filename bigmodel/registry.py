@@ -11,15 +11,12 @@ from typing import Any
 
 from bigmodel.config import NAME_PATTERN
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.records import Record, append, read_client, read_database
+from bigmodel.records import SCHEME, Record, append, read_client, read_database
 from bigmodel.storage import folder
 from bigmodel.tracking import answering, database, open_client, server, user
 
 MOVES = ".moves"
 """The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
-
-LOCAL = "bigmodel:"
-"""Stands before a local path in MLflow: a server refuses paths outside of its own folders."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ class Registry:
     ) -> Version:
         """Make the artefact at `uri` the next version of `name`; no alias moves."""
         tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        place = folder(uri)
-        source = LOCAL + place.uri if self._uri and place.local else place.uri
+        source = SCHEME + folder(uri).uri
         return self._version(name, self._append(name, source, tags=tags, run_id=run_id))
 
     def resolve(self, model: str) -> Version:
@@ -147,7 +143,7 @@ class Registry:
         who = f"{user()}@{socket.gethostname()}"
         said = {"alias": alias, "expected": expected, "to": to, "who": who, "why": why}
         tags = {"move": json.dumps(said | {"numbers": numbers}, ensure_ascii=False)}
-        place = self._append(name + MOVES, LOCAL + "/moves", tags=tags)
+        place = self._append(name + MOVES, SCHEME + "/moves", tags=tags)
         self._settle(name, alias)
         moves = [move for move in self._held(name, alias) if move.place <= place]
         if not moves or moves[-1].place != place:
@@ -241,7 +237,7 @@ def _published(records: Iterable[Record]) -> tuple[Version, ...]:
         Version(
             name=record.name,
             version=record.version,
-            uri=record.source.removeprefix(LOCAL),
+            uri=record.source.removeprefix(SCHEME),
             digest=record.tags["sha256"],
             aliases=record.aliases,
             metrics=json.loads(record.tags["metrics"]),
