@@ -1,9 +1,9 @@
 """A page that stands alone, in which whatever a user wrote is text."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from outline import EVIL, Outline
 
 from bigmodel.evaluation.charts import bars, histogram, short
 from bigmodel.evaluation.page import (
@@ -18,39 +18,6 @@ from bigmodel.evaluation.page import (
     table,
     tiles,
 )
-
-EVIL = "<script>alert('坏')</script>\"&"
-VOID = {"meta", "rect"}
-
-
-class Outline(HTMLParser):
-    """Which tags a page has, and the text outside its style; that every tag is closed in order."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(document)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open[-1:] != ["style"]:
-            self.text += data
 
 
 def whole() -> str:
