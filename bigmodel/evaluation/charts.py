@@ -197,7 +197,7 @@ def _height(value: float, axis: Axis) -> str:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers from below the least to above the largest."""
-    span = max(high - low, 1e-6)
+    span = max(high - low, abs(high) / 100, 1e-6)
     power = 10.0 ** math.floor(math.log10(span / 3))
     step = next(power * n for n in (1, 2, 5, 10) if power * n >= span / 4)
     first, last = math.floor(low / step), math.ceil(high / step)

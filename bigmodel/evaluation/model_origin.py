@@ -40,7 +40,7 @@ def training(report: Figures) -> Iterable[Html]:
                     SCORES.get(name, name),
                     float(found["mean"]),
                     words.points(found["spread"]),
-                    "、".join(f"{100 * one:.1f}" for one in found["each"]),
+                    " · ".join(f"{100 * one:.1f}" for one in found["each"]),
                 )
                 for name, found in folds.items()
             ),
@@ -147,7 +147,7 @@ def back(report: Figures) -> Iterable[Html]:
 
 def _facts(values: Mapping[Words, Any]) -> Html:
     known = [(name, str(value)) for name, value in values.items() if value not in (None, "")]
-    return table((Both("what", "项目"), Both("is", "内容")), known)
+    return table((Both("item", "项目"), Both("value", "内容")), known)
 
 
 def _count(value: int | None) -> str | None:

@@ -39,7 +39,7 @@ def _shown(scored: Figures, *names: str) -> list[tuple[Words, str, str]]:
     for name in names:
         if scored.get(name) is not None:
             show = "{:.3f}".format if name in words.NO_SHARES else percent
-            between = " – ".join(map(show, interval_of(scored, name) or ()))
+            between = words.between(interval_of(scored, name), show)
             found.append((SCORES[name], show(scored[name]), between))
     return found
 
@@ -55,7 +55,7 @@ def baselines(report: Figures) -> Iterable[Html]:
         yield table(
             (Both("model", "模型"), scale(axis), SCORES[score], INTERVAL),
             (
-                (name, whisker(one[score], of, axis=axis), one[score], words.ends_of(of))
+                (name, whisker(one[score], of, axis=axis), one[score], words.between(of))
                 for name, one in rows.items()
                 for of in [interval_of(one, score)]
             ),

@@ -1,6 +1,6 @@
 """What a model's page says, in English and Chinese: names of figures, and sentences about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bigmodel.evaluation.page import Both, Words, percent
@@ -81,7 +81,7 @@ def verdict(report: Figures) -> Both:
     right, least, most = (of_100(share) for share in (report["accuracy"], low, high))
     beside = _beside(report.get("baselines") or {}, (low, high))
     return Both(
-        f"Right in {right} of 100 texts (95 % interval {least} to {most})"
+        f"Right in {right} of 100 texts (95\u00a0% interval {least} to {most})"
         + "".join(f", {one.en}" for one in beside)
         + ".",
         f"每 100 条文本答对 {right} 条（95% 置信区间 {least} 至 {most}）"
@@ -189,11 +189,12 @@ def ends(rates: Mapping[str, float | None]) -> str:
     if not known:
         return ""
     picked = (min(known, key=known.__getitem__), max(known, key=known.__getitem__))
-    return " – ".join(f"{group} {percent(known[group])}" for group in picked)
+    return " – ".join(f"{group}\u00a0{percent(known[group])}" for group in picked)
 
 
-def ends_of(interval: Sequence[float] | None) -> str:
-    return " – ".join(map(percent, interval or ()))
+def between(interval: Sequence[float] | None, show: Callable[[float], str] = percent) -> str:
+    """An interval that isn't broken over lines; empty without one."""
+    return "\u00a0–\u2060\u00a0".join(map(show, interval or ()))
 
 
 def points(difference: float | None) -> Words:

@@ -51,7 +51,8 @@ th { border-bottom: 1px solid var(--line); color: var(--soft); font-weight: 500;
   white-space: nowrap }
 th, td { padding: .35rem 1.25rem .35rem 0; vertical-align: top }
 table:has(.scale) { width: 100% }
-th:has(.scale) { width: 45% }
+th:has(.scale) { width: 34% }
+td:not(.number) { min-width: 5rem }
 td { border-bottom: 1px solid var(--line); max-width: 32rem; overflow-wrap: break-word;
   unicode-bidi: isolate }
 .long { min-width: 12rem; overflow-wrap: anywhere }
@@ -88,12 +89,6 @@ pre { background: var(--tint); border-radius: 8px; font: .85rem/1.55 ui-monospac
 .heat tbody th { background: var(--paper); color: var(--ink); left: 0; padding-left: 0;
   position: sticky; vertical-align: middle }
 .heat tbody span { max-width: 8rem }
-.heat td { border: 0; padding: .35rem .5rem }
-.heat thead th { font-size: .85rem; max-height: 9rem; overflow: hidden; padding: .25rem;
-  text-align: right; text-overflow: ellipsis; vertical-align: bottom; writing-mode: vertical-rl;
-  margin: 0 auto }
-.heat tbody th { background: var(--paper); color: var(--ink); left: 0; max-width: 9rem;
-  overflow: hidden; padding: .35rem .75rem .35rem 0; position: sticky; text-overflow: ellipsis }
 .heat td { border-radius: 4px; font-size: .85rem; min-width: 2.6rem;
   text-align: center; font-variant-numeric: tabular-nums; vertical-align: middle }
 .heat .right { background: rgb(var(--right) / var(--share)) }

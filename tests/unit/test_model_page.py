@@ -102,7 +102,7 @@ def test_what_json_has_no_figure_for_is_a_dash():
 @pytest.mark.parametrize(
     ("baselines", "english", "chinese"),
     [
-        ({}, "Right in 84 of 100 texts (95 % interval 82 to 86).",
+        ({}, "Right in 84 of 100 texts (95\u00a0% interval 82 to 86).",
          "每 100 条文本答对 84 条（95% 置信区间 82 至 86）。"),
         ({"majority": 0.5, "quick linear": 0.81},
          "better than a quick linear model (81) and always giving the commonest label (50).",
