@@ -71,12 +71,15 @@ def parts(
     patterns: Sequence[PatternSlice],
     unknown: Sequence[float],
 ) -> dict[str, dict[str, Ids]]:
-    """The positions of the rows of each slice, by what tells them apart and its value."""
+    """The positions of the rows of each slice, by what tells them apart and its value.
+
+    A column that is called like one of our own kinds of slice takes its place.
+    """
     return {
         "length": _rows([_bin(len(text), LENGTHS, LONGER) for text in texts]),
         "unknown words": _rows([_bin(one, UNKNOWN, MORE_UNKNOWN) for one in unknown]),
-        **{name: _rows(values) for name, values in columns.items()},
         "pattern": {one.name: _matching(one, texts) for one in patterns},
+        **{name: _rows(values) for name, values in columns.items()},
     }
 
 
