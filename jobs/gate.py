@@ -1,11 +1,12 @@
 """Before an alias moves: the gate between a new version and the champion's place."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.errors import ModelError
+from bigmodel.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from bigmodel.evaluation.gate import Candidate
+    from bigmodel.evaluation.compare import Candidate
     from bigmodel.registry import Registry, Version
 
 CHAMPION = "champion"
@@ -22,12 +23,12 @@ def promote(
     from bigmodel.evaluation.gate import decide
 
     expected = registry.current(version.name, CHAMPION)
-    new = _candidate(version, storage)
+    new = candidate(version, storage)
     champion = None
     if expected and expected != version.version:
-        champion = _candidate(registry.resolve(f"{version.name}@{expected}"), storage)
+        champion = candidate(registry.resolve(f"{version.name}@{expected}"), storage)
     recipe = new.artifact.recipe
-    decision = decide(new, champion, recipe.evaluate.gate, seed=recipe.seed)
+    decision = decide(new, champion, recipe.evaluate, seed=recipe.seed)
     if not decision.passed and force is None:
         raise ModelError(
             f"{version} doesn't become {CHAMPION}: {decision.why}; train a better one, or promote "
@@ -46,10 +47,19 @@ def promote(
     return moved, decision.figures()
 
 
-def _candidate(version: "Version", storage: str) -> "Candidate":
+def candidate(version: "Version", storage: str) -> "Candidate":
+    """A version with its own test rows, which are answered now if they never were.
+
+    A champion's may be gone by now: then the other's must do.
+    """
     from bigmodel.artifact import Artifact
     from bigmodel.evaluation.beside import Beside
-    from bigmodel.evaluation.gate import Candidate
+    from bigmodel.evaluation.compare import Candidate
+    from jobs.evaluate import evaluate
 
+    beside = Beside.of(storage, version.digest)
+    if beside.test_rows() is None:
+        with suppress(DataError):
+            evaluate(version, storage=storage)
     artifact = Artifact.load(version.uri, digest=version.digest)
-    return Candidate(str(version), artifact, Beside.of(storage, version.digest))
+    return Candidate(str(version), artifact, beside)

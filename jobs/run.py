@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.config import Recipe
-    from bigmodel.registry import Version
 
 Until = Literal["prepare", "train", "promote", "deploy"]
 
@@ -25,6 +24,9 @@ def show(result: dict[str, Any]) -> "RenderableType":
     if "model" not in result:
         return show_prepared(result)
     rows = rows_of(result)
+    if gate := result.get("gate"):
+        rows["champion"] = gate["why"]
+    rows["report"] = result["report"]
     if answer := result.get("answer"):
         best = answer["labels"][0]
         rows["the endpoint's answer"] = f"{answer['text']} -> {best['label']} {best['score']:.3f}"
@@ -65,8 +67,10 @@ def run(
     recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
 ) -> dict[str, Any]:
     """All stages in a row, in the Ray session that is open."""
+    from bigmodel.registry import Registry
     from jobs.deploy import endpoint
     from jobs.evaluate import evaluate
+    from jobs.gate import promote
     from jobs.train import train
     from jobs.tune import tune
 
@@ -80,28 +84,15 @@ def run(
         "artifact": version.uri,
         "metrics": metrics,
         "run_id": version.run_id,
+        "report": report["report"],
         "url": None,
     }
     if until != "train":
-        promote(version, recipe, metrics)
+        registry = Registry(recipe.storage, recipe.tracking.uri)
+        result["gate"] = promote(version, registry, storage=recipe.storage)[1]
     if until in (None, "deploy"):
         result |= endpoint(version, recipe.serve, text=text, port=port, keep=keep)
     return result
-
-
-def promote(version: "Version", recipe: "Recipe", metrics: dict[str, Any]) -> None:
-    """Make the new version the champion; it isn't compared with the one before."""
-    from bigmodel.registry import Registry
-
-    registry = Registry(recipe.storage, recipe.tracking.uri)
-    registry.promote(
-        version.name,
-        "champion",
-        to=version.version,
-        expected=registry.current(version.name, "champion"),
-        why="run",
-        numbers=metrics,
-    )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
     """A new version of the recipe's model, its run tracked; the metrics are the valid split's."""
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
+    from bigmodel.evaluation.beside import Beside
     from bigmodel.registry import Registry
+    from bigmodel.training.crossval import cross_validate
     from bigmodel.training.trainer import fit
 
     with tracking.run(recipe, recipe.storage, verb=verb) as run:
@@ -69,6 +71,10 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
         fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
+        about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id)}
+        if recipe.evaluate.folds:
+            about["folds"] = cross_validate(prepared, recipe).figures()
+        Beside.of(recipe.storage, fitted.artifact.digest).keep_run(about)
         return Registry(recipe.storage, recipe.tracking.uri).publish(
             recipe.name,
             fitted.uri,
@@ -76,6 +82,27 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
             metrics=fitted.artifact.metrics,
             run_id=run.run_id,
         )
+
+
+def _curves(epochs: list[dict[str, float]]) -> list[dict[str, float]]:
+    names = {"loss": "train_loss", "accuracy": "valid_accuracy", "macro_f1": "valid_macro_f1"}
+    return [
+        {"epoch": epoch["epoch"]} | {name: epoch[key] for key, name in names.items()}
+        for epoch in epochs
+    ]
+
+
+def _facts(recipe: "Recipe", run_id: str) -> dict[str, str]:
+    """Of a run, for its report."""
+    from datetime import UTC, datetime
+
+    from bigmodel.tracking import facts
+
+    known = facts(recipe)
+    found = {name: known[name] for name in ("bigmodel", "ray", "torch", "seed")}
+    if commit := known.get("mlflow.source.git.commit"):
+        found |= {"git_commit": commit, "dirty": known["git.dirty"]}
+    return found | {"created": datetime.now(UTC).isoformat(timespec="seconds"), "run_id": run_id}
 
 
 if __name__ == "__main__":

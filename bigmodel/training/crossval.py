@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import ray
 
@@ -44,12 +45,25 @@ class OutOfFold:
         for number in range(int(self.fold.max()) + 1):
             mine = self.fold == number
             each.append(summary(confusion(self.truth[mine], said[mine], len(self.labels))))
-        found: dict[str, Any] = {"folds": len(each), "rows": len(self.truth)}
+        found = {}
         for name in ("accuracy", "macro_f1"):
             values = [one[name] for one in each]
             spread = float(np.std(values, ddof=1))
             found[name] = {"mean": float(np.mean(values)), "spread": spread, "each": values}
         return found
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """What every fold's task needs: [rows] each, and the labels."""
+
+    plan: EncoderRecipe
+    text: pa.Array
+    weight: npt.NDArray[np.float32]
+    labels: LabelSet
+    truth: Ids
+    unit: Keys
+    fold: Ids
 
 
 def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
@@ -59,13 +73,15 @@ def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
     truth = prepared.labels.ids(table["label"].to_pylist(), where=prepared.origin.place.uri)
     folds = recipe.evaluate.folds
     unit = units(table)
-    fold = _dealt(unit, folds, seed=recipe.seed)
+    fold = _deal(unit, folds, seed=recipe.seed)
     probabilities = np.zeros((len(truth), len(prepared.labels)))
-    columns = [table[name].combine_chunks() for name in ("text", "weight")]
-    shared = ray.put((*columns, prepared.labels, truth, unit, fold))
-    answer = ray.remote(_call).options(num_cpus=1)
-    text = recipe.model_dump_json(by_alias=True)
-    waiting = {answer.remote(shared, text, number): number for number in range(folds)}
+    text, weight = table["text"].combine_chunks(), table["weight"].to_numpy()
+    dealt = ray.put(
+        _Dealt(EncoderRecipe.of(recipe), text, weight, prepared.labels, truth, unit, fold)
+    )
+    answer = ray.remote(_fold).options(num_cpus=1)
+    config = recipe.model_dump_json(by_alias=True)
+    waiting = {answer.remote(dealt, config, number): number for number in range(folds)}
     with progress.stage("cross-validate", total=len(truth)) as stage:
         done = 0
         while waiting:
@@ -85,43 +101,37 @@ def units(table: pa.Table) -> Keys:
     return join(table["unit"].to_numpy(), np.array(group, np.int64))
 
 
-def _dealt(unit: Keys, hands: int, *, seed: int) -> Ids:
+def _deal(unit: Keys, hands: int, *, seed: int) -> Ids:
     """A number below `hands` for each row, the same for a unit; hands of almost equal units."""
     names, place = np.unique(unit, return_inverse=True)
     return np.asarray(np.random.default_rng(seed).permutation(len(names))[place] % hands)
 
 
-def _call(shared: tuple[Any, ...], text: str, number: int) -> Scores:
+def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
+    """The answers to the rows of one fold, by a model of the others."""
     import torch
 
     torch.set_num_threads(1)
-    return _fold(*shared, Recipe.model_validate_json(text), number)
-
-
-def _fold(
-    texts: pa.Array, weight: pa.Array, labels: LabelSet, truth: Ids, unit: Keys, fold: Ids,
-    recipe: Recipe, number: int,
-) -> Scores:  # fmt: skip
-    """The answers to the rows of one fold, by a model of the others."""
+    recipe, truth, fold = Recipe.model_validate_json(text), dealt.truth, dealt.fold
     others = np.flatnonzero(fold != number)
-    held = _dealt(unit[others], _VALID, seed=recipe.seed + 1 + number) == 0
+    held = _deal(dealt.unit[others], _VALID, seed=recipe.seed + 1 + number) == 0
 
     def of(rows: Ids) -> list[str]:
-        return list(texts.take(pa.array(rows)).to_pylist())
+        return list(dealt.text.take(pa.array(rows)).to_pylist())
 
     train, valid, mine = others[~held], others[held], np.flatnonzero(fold == number)
-    encoder = EncoderRecipe.of(recipe).fit_on(of(train))
+    encoder = dealt.plan.fit_on(of(train))
     data = TrainingData(
         encoder.encode(of(train)),
         truth[train],
-        weight.to_numpy()[train],
+        dealt.weight[train],
         encoder.encode(of(valid)),
         truth[valid],
         encoder.num_ids,
-        len(labels),
+        len(dealt.labels),
     )
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=len(labels))
+    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=len(dealt.labels))
     model.load_state_dict(fit_weights(recipe, data, Team(), lambda epoch: None).state)
-    draft = Artifact(recipe, labels, encoder, model)
+    draft = Artifact(recipe, dealt.labels, encoder, model)
     temperature = fit_temperature(draft.score(of(valid)).scores, truth[valid])
     return softmax(draft.score(of(mine)).scores, temperature)

@@ -1,21 +1,19 @@
-"""From texts to answers, files of answers, and the figures of a report."""
+"""From texts to answers, and to files of answers."""
 
 import csv
 import gzip
-import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import f1_score
 
 from bigmodel.config import DataConfig
 from bigmodel.data.read import read_records
 from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
 from bigmodel.evaluation.labelling import label_file
-from bigmodel.evaluation.report import evaluate, labelled_rows
 from bigmodel.metrics import softmax
 from bigmodel.predictor import Predictor
 
@@ -166,73 +164,11 @@ def test_a_file_without_the_text_column_writes_nothing(predictor, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["输入.csv"]
 
 
-@pytest.fixture(scope="module")
-def judged(predictor, reviews):
-    """A report on the reviews with every sixth label wrong, and what was said and true."""
-    texts = [text for text, _ in reviews] * 5
-    truth = np.array([predictor.labels.index(label) for _, label in reviews] * 5)
-    truth[::6] = 1 - truth[::6]
-    answers = [found.labels[0][0] for found in predictor.predict(texts)]
-    return evaluate(predictor, texts, truth), truth, answers
-
-
-def test_the_figures_of_a_report_fit_each_other(judged, predictor):
-    report, truth, answers = judged
-    predicted = np.array([predictor.labels.index(answer) for answer in answers])
-    counts = np.array(report.confusion)
-    assert report.rows == len(truth) == counts.sum() == 120
-    assert report.accuracy == pytest.approx(np.trace(counts) / 120) == pytest.approx(100 / 120)
-    assert report.macro_f1 == pytest.approx(f1_score(truth, predicted, average="macro"))
-    assert report.labels == predictor.labels == tuple(report.per_class)
-    for place, about in enumerate(report.per_class.values()):
-        assert about["rows"] == counts[place].sum()
-        assert about["recall"] == pytest.approx(counts[place, place] / counts[place].sum())
-        assert about["precision"] == pytest.approx(counts[place, place] / counts[:, place].sum())
-
-
-def test_the_interval_is_that_of_a_binomial_share(judged):
-    report, *_ = judged
-    low, high = report.interval["accuracy"]
-    width = 1.96 * np.sqrt(report.accuracy * (1 - report.accuracy) / report.rows)
-    assert low == pytest.approx(report.accuracy - width, abs=0.015)
-    assert high == pytest.approx(report.accuracy + width, abs=0.015)
-    assert report.interval["macro_f1"][0] < report.macro_f1 < report.interval["macro_f1"][1]
-
-
-def test_a_report_is_saved_as_json_and_made_twice_is_the_same(judged, predictor, reviews, tmp_path):
-    report, truth, _ = judged
-    again = evaluate(predictor, [text for text, _ in reviews] * 5, truth)
-    assert again == report
-    where = report.save(str(tmp_path), "报告.json")
-    with open(where, encoding="utf-8") as file:
-        assert json.load(file)["confusion"] == report.confusion
-
-
-def test_every_readable_row_of_a_file_is_scored_duplicates_included(predictor, tmp_path):
-    path = tmp_path / "评论.csv"
-    path.write_text("text,label\n很好,正面\n很好,正面\n,正面\n太差,负面\n", encoding="utf-8")
-    texts, truth = labelled_rows(str(path), predictor)
-    assert texts == ["很好", "很好", "太差"]
-    assert truth.tolist() == [predictor.labels.index(name) for name in ("正面", "正面", "负面")]
-
-
-def test_the_files_of_a_folder_are_scored_together(predictor, tmp_path):
-    (tmp_path / "评论.csv").write_text("text,label\n很好,正面\n", encoding="gb18030")
-    (tmp_path / "更多.txt").write_text("负面\t太差\n负面\t\n", encoding="utf-8")
-    texts, truth = labelled_rows(str(tmp_path), predictor)
-    assert texts == ["太差", "很好"]
-    assert truth.tolist() == [predictor.labels.index(name) for name in ("负面", "正面")]
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ("text,label\n,正面\n", "no usable rows; expected labelled texts"),
-        ("text,label\n很好,中性\n", "unknown label '中性'"),
-    ],
-)
-def test_a_file_that_cannot_be_scored_is_refused(predictor, tmp_path, data, said):
-    path = tmp_path / "评论.csv"
-    path.write_text(data, encoding="utf-8")
-    with pytest.raises(DataError, match=rf"^{path}: {said}"):
-        labelled_rows(str(path), predictor)
+def test_an_answer_that_is_less_sure_than_was_promised_abstains(tiny, reviews):
+    texts = [text for text, _ in reviews]
+    best = Predictor(tiny).probabilities(texts).max(1)
+    threshold = float(np.median(best))
+    found = Predictor(replace(tiny, threshold=threshold)).predict(texts)
+    assert [answer.abstained for answer in found] == (best < threshold).tolist()
+    assert 0 < sum(answer.abstained for answer in found) < len(texts)
+    assert all(answer.labels for answer in found)
