@@ -7,7 +7,7 @@ place than make something that nobody would write.
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from bigmodel.config import Change
@@ -69,8 +69,12 @@ def exchange_names(text: str, rng: random.Random) -> str:
     for pattern, others in _NAMES:
         names = sorted({found[2] for found in pattern.finditer(text)})
         new = {name: rng.choice([other for other in others if other != name]) for name in names}
-        text = pattern.sub(lambda found, new=new: found[1] + new[found[2]], text)  # type: ignore[misc]
+        text = pattern.sub(partial(_renamed, new), text)
     return text
+
+
+def _renamed(new: Mapping[str, str], found: re.Match[str]) -> str:
+    return found[1] + new[found[2]]
 
 
 def exchange_numbers(text: str, rng: random.Random) -> str:

@@ -93,8 +93,8 @@ def test_a_text_is_written_otherwise(change, text, other):
 @pytest.mark.parametrize(
     "text",
     ["很不好", "不是很好", "没有喜欢的", "很好找", "很好，很喜欢", "很好，就是有点贵", "方便面",
-     "如果喜欢就买", "喜欢的可以买", "好用吗？", "价格便宜，质量很好", "颜值得分", "好喜欢", "物流快",
-     "非同一般的好用", "手机", "这本书我看了整整三个晚上才看完，里面写的故事真的很好"],
+     "如果喜欢就买", "喜欢的可以买", "好用吗？", "价格便宜，质量很好", "颜值得分", "好喜欢",
+     "物流快", "非同一般的好用", "手机", "这本书我看了整整三个晚上才看完，里面写的故事真的很好"],
 )  # fmt: skip
 def test_what_a_negation_does_not_decide_stays(text):
     assert changed("negation", text) == text
