@@ -78,9 +78,16 @@ def behaviour(report: Figures) -> Iterable[Html]:
 
 
 def gaps(report: Figures) -> Iterable[Html]:
-    found = sorted(
-        report.get("gaps") or (), key=lambda one: one["gap"]["recall"] or 0, reverse=True
-    )
+    found = report.get("gaps") or []
+    if found:
+        yield paragraph(
+            Both(
+                "How differently the rows of a column's values fare, the widest first, with 95 % "
+                "intervals: one that holds 0 may be chance.",
+                "同一列各取值之间的差距，由大到小，附 95% 置信区间；区间含 0 时可能只是偶然。",
+            ),
+            kind="soft",
+        )
     yield table(
         (Both("column", "列"), Both("label", "标签"))
         + (Both("recall differs by", "召回率相差"), Both("from – to", "最低 – 最高"))
@@ -93,7 +100,10 @@ def gaps(report: Figures) -> Iterable[Html]:
                 *(
                     cell
                     for score in ("recall", "selection_rate")
-                    for cell in (words.points(one["gap"][score]), words.ends(one[score]))
+                    for cell in (
+                        words.points(one["gap"][score], (one.get("interval") or {}).get(score)),
+                        words.ends(one[score]),
+                    )
                 ),
             )
             for one in found[:MOST_LISTED]

@@ -97,7 +97,14 @@ def data(report: Figures) -> Iterable[Html]:
         Both("Files", "文件"),
         table(
             tuple(columns.values()),
-            (tuple(file.get(key) for key in columns) for file in found.get("files") or ()),
+            (
+                (
+                    file["path"],
+                    words.SPLITS.get(file["split"], file["split"]),
+                    *(file.get(key) for key in list(columns)[2:]),
+                )
+                for file in found.get("files") or ()
+            ),
         ),
     )
 
@@ -113,7 +120,7 @@ def again(report: Figures) -> Iterable[Html]:
     lines = [f"git checkout {commit}"] if commit else []
     lines += ["bigmodel run recipe.toml", f"bigmodel evaluate {shlex.quote(report['model'])}"]
     yield code("\n".join(lines))
-    if run.get("dirty"):
+    if run.get("dirty") in (True, "true"):  # a fact of a run may be MLflow's, which are texts
         yield paragraph(
             Both(
                 "Files of the checkout had changes that no commit has, so this commit may give "
@@ -155,9 +162,11 @@ def _count(value: int | None) -> str | None:
 
 
 def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without its nulls, which TOML doesn't know."""
+    """A recipe as in its file: without nulls, which TOML doesn't know, and other model kinds."""
+    kind = recipe.get("kind", "")
+    kept = {kind} if isinstance(recipe.get(kind), Mapping) else recipe.keys()
     return {
         key: _given(value) if isinstance(value, Mapping) else value
         for key, value in recipe.items()
-        if value is not None
+        if value is not None and (key in kept or not isinstance(value, Mapping))
     }

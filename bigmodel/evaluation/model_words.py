@@ -41,7 +41,7 @@ BASELINES: dict[str, Both] = {
     "majority": Both("always giving the commonest label", "一律回答最常见的标签"),
 }
 SLICES: dict[str, Words] = {
-    "length": Both("length", "长度"),
+    "length": Both("characters", "字符数"),
     "unknown words": Both("unknown words", "生词比例"),
     "pattern": Both("pattern", "文本模式"),
 }
@@ -66,7 +66,7 @@ _COMPARED = {
 
 def scored_on(report: Figures) -> Both:
     """Which rows the scores are of, how many, and when."""
-    created = (report.get("run") or {}).get("created")
+    created = (report.get("run") or {}).get("created", "").partition("T")[0]
     split = SPLITS.get(report["split"], Both(report["split"], report["split"]))
     rows, when = f"{report['rows']:,}", f" · {created}" if created else ""
     return Both(
@@ -157,10 +157,29 @@ def promise(found: Figures) -> list[Words]:
 
 
 def decision(gate: Figures) -> Both:
-    """What the gate said; its reason stays in the language of the command line."""
+    """What the gate said, and why."""
     if gate["passed"]:
-        return Both(f"Let through: {gate['why']}", f"通过上线检查：{gate['why']}")
-    return Both(f"Refused: {gate['why']}", f"未通过上线检查：{gate['why']}")
+        return Both(f"Let through: {gate['why']}.", f"通过上线检查：{_reason(gate)}。")
+    return Both(f"Refused: {gate['why']}.", f"未通过上线检查：{_reason(gate)}。")
+
+
+def _reason(gate: Figures) -> str:
+    """The gate's reason in Chinese, of its numbers; as it stands where it has none."""
+    if "macro_f1" not in gate:
+        return "此前没有 champion" if gate["passed"] else str(gate["why"])
+    f1, most = gate["macro_f1"], f"{100 * gate['margin']:g}"
+    said = [
+        f"在双方都未见过的 {gate['rows']:,} 条文本上，宏平均 F1 为 {percent(f1['other'])}，"
+        f"{gate['champion']} 为 {percent(f1['one'])}，相差的 95% 置信区间为 "
+        f"{100 * f1['low']:+.1f} 至 {100 * f1['high']:+.1f} 个百分点"
+    ]
+    for one in gate.get("slices", ()):
+        if not one["rows"]:
+            said.append(f"切片 {one['slice']} 没有测试文本")
+        elif one["difference"] <= -gate["margin"]:
+            fall = f"{-100 * one['difference']:.1f}"
+            said.append(f"切片 {one['slice']} 的准确率下降 {fall} 个百分点")
+    return "；".join(said + ([] if gate["passed"] else [f"允许的下降不超过 {most} 个百分点"]))
 
 
 def shown_of(listed: int, there: int) -> Words:
@@ -183,13 +202,11 @@ def too_few(slices: Sequence[Figures]) -> Words:
     )
 
 
-def ends(rates: Mapping[str, float | None]) -> str:
-    """The groups with the lowest and the highest rate."""
-    known = {group: rate for group, rate in rates.items() if rate is not None}
-    if not known:
-        return ""
-    picked = (min(known, key=known.__getitem__), max(known, key=known.__getitem__))
-    return " – ".join(f"{group}\u00a0{percent(known[group])}" for group in picked)
+def ends(rates: Mapping[str, float]) -> str:
+    """The groups with the lowest and the highest rate; one where there is no other."""
+    rising = sorted(rates, key=lambda group: rates[group])
+    picked = dict.fromkeys([*rising[:1], *rising[-1:]])
+    return " – ".join(f"{group}\u00a0{percent(rates[group])}" for group in picked)
 
 
 def between(interval: Sequence[float] | None, show: Callable[[float], str] = percent) -> str:
@@ -197,10 +214,15 @@ def between(interval: Sequence[float] | None, show: Callable[[float], str] = per
     return "\u00a0–\u2060\u00a0".join(map(show, interval or ()))
 
 
-def points(difference: float | None) -> Words:
+def points(difference: float | None, interval: Sequence[float] | None = None) -> Words:
+    """A difference of shares, and its interval; a dash where there is none."""
     if difference is None:
         return "–"
-    return Both(f"{100 * difference:.1f} points", f"{100 * difference:.1f} 个百分点")
+    around = between(interval, lambda end: f"{100 * end:.1f}")
+    said = f"{100 * difference:.1f}"
+    return Both(
+        f"{said} points{around and f' ({around})'}", f"{said} 个百分点{around and f'（{around}）'}"
+    )
 
 
 def of_100(share: float) -> str:

@@ -7,7 +7,7 @@ from made_up_report import FOURTEEN, TWO, made_up_report
 from outline import EVIL, Outline
 
 from bigmodel.evaluation.model_page import model_page
-from bigmodel.evaluation.model_words import of_100, verdict
+from bigmodel.evaluation.model_words import decision, ends, of_100, points, verdict
 
 NEEDED = {"model", "split", "rows", "labels", "accuracy", "macro_f1", "interval", "per_class"}
 OWN_WORDS = {"expected", "split", "data_id"}  # of a report, not of the data
@@ -94,7 +94,7 @@ def test_what_json_has_no_figure_for_is_a_dash():
     report["per_class"]["科技"] |= {"average_precision": None}
     report["interval"]["per_class"].pop("科技")
     report["gaps"][0]["gap"]["recall"] = None
-    report["gaps"][0]["recall"] = {"北京": None, "乌鲁木齐": None}
+    report["gaps"][0]["recall"] = {}
     text = seen(model_page(report).decode(), language="zh")
     assert "–" in text and "None" not in text
 
@@ -129,3 +129,50 @@ def test_the_verdict_compares_with_what_lies_outside_the_interval(baselines, eng
 )  # fmt: skip
 def test_nearly_all_is_not_all(share, said):
     assert of_100(share) == said
+
+
+F1 = {"one": 0.87, "other": 0.85, "low": -0.031, "high": -0.004}
+NUMBERS = {"champion": "reviews@2", "margin": 0.02, "rows": 1163, "macro_f1": F1}
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ({"passed": True, "why": "it is the first champion"}, "通过上线检查：此前没有 champion。"),
+        ({"passed": False, "why": "none is left"}, "未通过上线检查：none is left。"),
+        ({"passed": False, "why": "it is worse", **NUMBERS},
+         "未通过上线检查：在双方都未见过的 1,163 条文本上，宏平均 F1 为 85.0%，reviews@2 为 87.0%，"
+         "相差的 95% 置信区间为 -3.1 至 -0.4 个百分点；允许的下降不超过 2 个百分点。"),
+        ({"passed": False, "why": "it falls", **NUMBERS,
+          "slices": [{"slice": "city=北京", "rows": 40, "difference": -0.05},
+                     {"slice": "city=上海", "rows": 50, "difference": 0.01},
+                     {"slice": "city=拉萨", "rows": 0, "difference": 0.0}]},
+         "；切片 city=北京 的准确率下降 5.0 个百分点；切片 city=拉萨 没有测试文本；"
+         "允许的下降不超过 2 个百分点。"),
+    ],
+)  # fmt: skip
+def test_the_gate_gives_its_reason_in_chinese(gate, said):
+    assert decision(gate).zh.endswith(said)
+    assert gate["why"] in decision(gate).en
+
+
+def test_a_gap_is_said_with_its_interval_and_the_groups_at_its_ends():
+    assert points(0.19, [0.06, 0.31]).zh == "19.0 个百分点（6.0\u00a0–\u2060\u00a031.0）"
+    assert points(0.19).en == "19.0 points"
+    assert ends({"上海": 0.8, "北京": 0.9, "拉萨": 0.71}) == "拉萨\u00a071.0% – 北京\u00a090.0%"
+    assert ends({"上海": 0.8}) == "上海\u00a080.0%"
+
+
+def test_the_recipe_is_shown_as_its_file_says_it():
+    text = seen(model_page(made_up_report()).decode(), language="en")
+    assert "[model.mlp]" in text and "[model.linear]" not in text
+    assert 'train = "reviews.csv"' in text and "valid =" not in text
+
+
+@pytest.mark.parametrize(
+    ("dirty", "warned"), [(True, True), ("true", True), (False, False), ("false", False)]
+)
+def test_changes_that_no_commit_has_are_said(dirty, warned):
+    report = made_up_report()
+    report["run"]["dirty"] = dirty
+    assert ("未提交的改动" in seen(model_page(report).decode(), language="zh")) is warned
