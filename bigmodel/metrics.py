@@ -47,18 +47,38 @@ def log_loss(scores: npt.NDArray[Any], truth: Ids, temperature: float = 1.0) -> 
 
 
 def fit_temperature(scores: npt.NDArray[Any], truth: Ids) -> float:
-    """The temperature with the least log loss (Guo et al. 2017), within 0.01 to 100; 1 of no rows.
+    """The temperature (Guo et al. 2017), within 0.01 to 100, that suits the rows; 1 of no rows.
 
-    Golden-section search over its logarithm: the loss has a single valley there.
+    It has the least log loss where each of N rows is taken to have its label with a chance of
+    (N + 1) / (N + 2) only, after Platt (1999): that all of few rows were answered rightly doesn't
+    make the next one certain, and of rows without a mistake the plain loss would ask for a
+    temperature of 0. Never one that raises the plain log loss above that at 1.
+
+    Golden-section search over its logarithm: the loss, convex in 1 / temperature, has one valley.
     """
     if not len(truth):
         return 1.0
+    scaled = scores.astype(np.float64)
+    doubt = 1 / (len(truth) + 2)
+    true = scaled[np.arange(len(truth)), truth]
+    others = (scaled.sum(1) - true) / max(1, scaled.shape[1] - 1)
+    expected = (1 - doubt) * true + doubt * others
+
+    def loss(temperature: float) -> float:
+        return float((_log_sum_exp(scaled / temperature) - expected / temperature).mean())
+
     low, high = np.log(0.01), np.log(100.0)
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(40):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if log_loss(scores, truth, np.exp(left)) < log_loss(scores, truth, np.exp(right)):
+        if loss(np.exp(left)) < loss(np.exp(right)):
             high = right
         else:
             low = left
-    return float(np.exp((low + high) / 2))
+    found = float(np.exp((low + high) / 2))
+    return found if log_loss(scores, truth, found) <= log_loss(scores, truth) else 1.0
+
+
+def _log_sum_exp(scores: Scores) -> Scores:
+    largest = scores.max(axis=1)
+    return np.asarray(largest + np.log(np.exp(scores - largest[:, None]).sum(axis=1)))

@@ -1,4 +1,4 @@
-"""Two models' answers to the same rows: is one better, worse, or can't it be told?"""
+"""Two models' answers to the same rows: better, worse, or it can't be told."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,15 @@ import numpy as np
 
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.counts import Counts, accuracy, f1, macro_f1
-from bigmodel.evaluation.resampling import actual_counts, drawn_counts, percentiles
+from bigmodel.evaluation.resampling import (
+    actual_counts,
+    change_interval,
+    drawn_counts,
+    effective_size,
+)
 from bigmodel.metrics import Scores
+
+BETTER, WORSE, UNSURE = "better", "worse", "can't tell"
 
 
 def difference(one: Answers, other: Answers, *, seed: int) -> dict[str, Any]:
@@ -21,24 +28,27 @@ def difference(one: Answers, other: Answers, *, seed: int) -> dict[str, Any]:
     assert one.labels == other.labels and np.array_equal(one.truth, other.truth)
     found, drawn = actual_counts([one, other]), drawn_counts([one, other], seed=seed)
 
-    def compared(score: Callable[[Counts], Scores], k: int | None = None) -> dict[str, float]:
-        a, b = (float(score(counts) if k is None else score(counts)[k]) for counts in found)
-        before, after = (score(counts) if k is None else score(counts)[:, k] for counts in drawn)
-        low, high = percentiles(after - before)
-        return {"one": a, "other": b, "difference": b - a, "low": low, "high": high}
+    def compared(score: Callable[[Counts], Scores], size: float) -> dict[str, float]:
+        (a, b), (before, after) = map(score, found), map(score, drawn)
+        low, high = change_interval(after - before, size)
+        change = {"one": float(a), "other": float(b), "difference": float(b - a)}
+        return change | {"low": low, "high": high}
 
-    overall = compared(macro_f1)
+    def class_compared(k: int) -> dict[str, float]:
+        of_class = (one.truth == k) | (one.predicted == k) | (other.predicted == k)
+        size = effective_size(one.unit[of_class])
+        return compared(lambda counts: np.asarray(f1(counts)[..., k]), size)
+
+    size = effective_size(one.unit)
+    overall = compared(macro_f1, size)
     return {
         "rows": len(one),
-        "accuracy": compared(accuracy),
+        "accuracy": compared(accuracy, size),
         "macro_f1": overall,
-        "per_class": {label: {"f1": compared(f1, k)} for k, label in enumerate(one.labels)},
+        "per_class": {label: {"f1": class_compared(k)} for k, label in enumerate(one.labels)},
         "mcnemar": mcnemar(one, other),
-        "verdict": "better" if overall["low"] > 0 else "worse" if overall["high"] < 0 else UNSURE,
+        "verdict": BETTER if overall["low"] > 0 else WORSE if overall["high"] < 0 else UNSURE,
     }
-
-
-UNSURE = "can't tell"
 
 
 def mcnemar(one: Answers, other: Answers) -> dict[str, float]:

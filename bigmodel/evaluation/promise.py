@@ -7,8 +7,8 @@ from scipy.special import betaincinv
 
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.counts import share
-from bigmodel.evaluation.resampling import Resamples, share_interval
-from bigmodel.metrics import Scores
+from bigmodel.evaluation.resampling import Resamples, effective_size, share_interval
+from bigmodel.metrics import Ids, Scores
 
 _RISK = 0.1  # that the true precision lies below the bound
 
@@ -22,9 +22,9 @@ def threshold(answers: Answers, precision: float) -> float | None:
     order = np.argsort(-answers.confidence, kind="stable")
     confidence = answers.confidence[order]
     right = (answers.predicted == answers.truth)[order].astype(float).cumsum()
-    first = np.zeros(len(order))
-    first[np.unique(answers.unit[order], return_index=True)[1]] = 1
-    holds = _lower_bound(right, np.arange(1.0, len(order) + 1), first.cumsum()) >= precision
+    rows = np.arange(1.0, len(order) + 1)
+    size = rows**2 / (2 * _earlier(answers.unit[order]) + 1).cumsum()  # effective_size of each
+    holds = _lower_bound(right / rows, size) >= precision
     ends = np.append(confidence[1:] < confidence[:-1], True)  # equal ones are kept together
     kept = np.flatnonzero(holds & ends)
     return float(confidence[kept[-1]]) if len(kept) else None
@@ -41,15 +41,14 @@ def kept(answers: Answers, threshold: float, *, seed: int) -> dict[str, Any]:
     outcome = np.where(given, 1 + right, 0)  # 0 abstained, 1 wrong, 2 right
     resamples = Resamples.draw(outcome, answers.unit, seed=seed)
     drawn, found = resamples.count(outcome, 3), np.bincount(outcome, minlength=3).astype(float)
-    units = len(np.unique(answers.unit))
-    units_given = len(np.unique(answers.unit[given]))
+    size, size_given = effective_size(answers.unit), effective_size(answers.unit[given])
     precision, coverage = _precision(found), _coverage(found)
     return {
         "precision": float(precision),
         "coverage": float(coverage),
         "interval": {
-            "precision": share_interval(float(precision), _precision(drawn), units_given),
-            "coverage": share_interval(float(coverage), _coverage(drawn), units),
+            "precision": share_interval(float(precision), _precision(drawn), size_given),
+            "coverage": share_interval(float(coverage), _coverage(drawn), size),
         },
         "rows": len(answers),
     }
@@ -63,7 +62,16 @@ def _coverage(outcomes: Scores) -> Scores:
     return share(outcomes[..., 1:].sum(-1), outcomes.sum(-1))
 
 
-def _lower_bound(right: Scores, rows: Scores, units: Scores) -> Scores:
-    """Of a share right / rows, as if there were as many independent rows as units."""
-    hits = right * units / rows
-    return np.where(hits > 0, betaincinv(hits, units - hits + 1, _RISK), 0.0)
+def _earlier(unit: Ids) -> Scores:
+    """How many rows before each are of its unit [N]."""
+    order = np.argsort(unit, kind="stable")
+    _, first, place = np.unique(unit[order], return_index=True, return_inverse=True)
+    earlier = np.zeros(len(unit))
+    earlier[order] = np.arange(len(unit)) - first[place]
+    return earlier
+
+
+def _lower_bound(right: Scores, size: Scores) -> Scores:
+    """Of a share that was seen to be `right` in `size` independent rows."""
+    hits = right * size
+    return np.where(hits > 0, betaincinv(hits, size - hits + 1, _RISK), 0.0)

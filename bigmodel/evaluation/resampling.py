@@ -16,6 +16,7 @@ from bigmodel.metrics import Ids, Scores
 LEVEL = 0.95
 TIMES = 2_000
 _Z = 1.959963984540054  # the normal quantile of LEVEL on both sides
+_UNSEEN = 3.69  # -ln((1 - LEVEL) / 2): the mean of a Poisson count that is 0 so seldom
 
 Interval = list[float]
 Mask = npt.NDArray[np.bool_]
@@ -84,21 +85,46 @@ def actual_counts(several: Sequence[Answers]) -> list[Counts]:
     ]
 
 
-def share_interval(estimate: float, drawn: Scores, units: float) -> Interval:
+def share_interval(
+    estimate: float, drawn: Scores, size: float, *, at_most: bool = True
+) -> Interval:
     """Of a score within 0 to 1, from its values over the resamples: Wilson's interval.
 
     As for a share of independent draws, of which there are as many as give the variance seen over
-    the resamples; where they don't vary (everything right), as many as there are `units`. See
+    the resamples, and at most `size` (effective_size); where the values don't vary, `size`. See
     Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered
-    surveys" (2015). The middle of the resampled values is too narrow near 0 and 1, and has no width
-    at 1. Nothing is known without units: 0 to 1.
+    surveys" (2015). Scores that are no shares may be surer: at_most=False. Of size 0 nothing is
+    known: 0 to 1. The plain middle of the values is too narrow near 0 and 1, and a point there.
     """
     variance = float(np.var(drawn)) if len(drawn) else 0.0
     spread = estimate * (1 - estimate)
-    size = spread / variance if variance > 1e-12 and spread > 0 else float(units)
+    if variance > 1e-12 and spread > 0:
+        seen = spread / variance
+        size = min(size, seen) if at_most else seen
     middle = (size * estimate + _Z**2 / 2) / (size + _Z**2)
     half = _Z * np.sqrt(size * spread + _Z**2 / 4) / (size + _Z**2)
     return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
+
+
+def change_interval(drawn: Scores, size: float) -> Interval:
+    """Of a difference within -1 to 1: the middle of its values over the resamples.
+
+    Where they don't vary, no change was seen in `size` draws, as may happen though one in 3.69 /
+    size does change.
+    """
+    low, high = percentiles(drawn)
+    if high - low > 1e-12:
+        return [low, high]
+    unseen = _UNSEEN / size if size else 2.0
+    return [max(-1.0, low - unseen), min(1.0, high + unseen)]
+
+
+def effective_size(unit: Ids) -> float:
+    """How many independent rows tell as much as rows of these units [N], were those of a unit all
+    right or all wrong together: the square of their number by the sum of the squared sizes (Kish).
+    """
+    sizes = np.unique(unit, return_counts=True)[1].astype(float)
+    return float(sizes.sum() ** 2 / max(1.0, (sizes**2).sum()))
 
 
 def percentiles(drawn: Scores) -> Interval:

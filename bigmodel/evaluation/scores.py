@@ -14,6 +14,7 @@ from bigmodel.evaluation.resampling import (
     actual_counts,
     around,
     drawn_counts,
+    effective_size,
     percentiles,
     share_interval,
 )
@@ -43,6 +44,7 @@ def scores(answers: Answers, *, seed: int) -> dict[str, Any]:
         drawn_sums.append(by_unit @ times)
         drawn_precisions.append(ranking.average_precision(times[unit]))
     drawn, drawn_each = _figures(np.array(drawn_sums), np.array(drawn_precisions))
+    size = effective_size(answers.unit)
     counts = confusion(answers.truth, answers.predicted, len(answers.labels))
     return {
         **{name: float(value) for name, value in found.items()},
@@ -56,7 +58,7 @@ def scores(answers: Answers, *, seed: int) -> dict[str, Any]:
             for k, label in enumerate(answers.labels)
         },
         "calibration": _calibration(sums.sum(0)[-3 * BINS :]),
-        "interval": {name: _interval(name, found[name], drawn[name], units) for name in found}
+        "interval": {name: _interval(name, found[name], drawn[name], size) for name in found}
         | {"per_class": _class_intervals(answers, of_each, drawn_each)},
     }
 
@@ -65,11 +67,11 @@ def interval_of(answers: Answers, *, seed: int) -> dict[str, Any]:
     """Accuracy and macro-F1 alone of at least one row, with intervals; quick."""
     (found,) = actual_counts([answers])
     (drawn,) = drawn_counts([answers], seed=seed)
-    units = len(np.unique(answers.unit))
+    size = effective_size(answers.unit)
     scored = {"accuracy": accuracy, "macro_f1": macro_f1}
     values = {name: float(score(found)) for name, score in scored.items()}
     interval = {
-        name: share_interval(values[name], score(drawn), units) for name, score in scored.items()
+        name: share_interval(values[name], score(drawn), size) for name, score in scored.items()
     }
     return {**values, "interval": interval, "rows": len(answers)}
 
@@ -128,33 +130,31 @@ def _calibration(bins: Scores) -> list[dict[str, float]]:
     ]
 
 
-def _interval(name: str, value: Scores, drawn: Scores, units: int) -> Interval:
+def _interval(name: str, value: Scores, drawn: Scores, size: float) -> Interval:
     if name == "log_loss":
         return percentiles(drawn)
     if name == "calibration_error":
         return around(float(value), drawn)
     if name == "mcc":
-        low, high = share_interval((float(value) + 1) / 2, (drawn + 1) / 2, units)
+        low, high = share_interval((float(value) + 1) / 2, (drawn + 1) / 2, size, at_most=False)
         return [2 * low - 1, 2 * high - 1]
-    return share_interval(float(value), drawn, units)
+    return share_interval(float(value), drawn, size, at_most=name != "average_precision")
 
 
 def _class_intervals(
     answers: Answers, found: Mapping[str, Scores], drawn: Mapping[str, Scores]
 ) -> dict[str, dict[str, Interval]]:
-    """Where resamples don't vary, a score is known from as many units as it was counted over."""
     intervals = {}
     for k, label in enumerate(answers.labels):
         true, said = answers.truth == k, answers.predicted == k
-        over = {"precision": said, "f1": said | true}
+        rows = {"precision": said, "recall": true, "f1": said | true, "average_precision": true}
         intervals[label] = {
             name: share_interval(
-                float(values[k]), drawn[name][:, k], _num_units(answers, over.get(name, true))
+                float(values[k]),
+                drawn[name][:, k],
+                effective_size(answers.unit[rows[name]]),
+                at_most=name != "average_precision",
             )
             for name, values in found.items()
         }
     return intervals
-
-
-def _num_units(answers: Answers, rows: Any) -> int:
-    return len(np.unique(answers.unit[rows]))

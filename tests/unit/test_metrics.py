@@ -69,13 +69,31 @@ def test_the_temperature_of_scores_that_are_too_sure_is_found(true_temperature):
 
 
 @pytest.mark.parametrize(
-    ("scores", "truth", "low", "high"),
+    ("scores", "truth", "found"),
     [
-        ([], [], 1.0, 1.0),
-        ([[1, 0], [0, 1]], [0, 1], 0.01, 0.05),  # always right: as sure as the bounds allow
-        ([[1, 0], [0, 1]], [1, 0], 90, 100),  # always wrong
+        (np.zeros((0, 2)), [], 1.0),
+        ([[1, 0], [0, 1]], [1, 0], 100),  # always wrong: as unsure as the bounds allow
+        ([[0.001, 0]] * 1000, [0] * 1000, 0.01),  # always right by a hair
+        ([[9, 0]] * 9, [0] * 9, 1.0),  # as sure as can be: less would raise the loss
     ],
 )
-def test_the_temperature_stays_within_its_bounds(scores, truth, low, high):
-    array = np.array(scores, np.float64).reshape(-1, 2)
-    assert low <= fit_temperature(array, np.array(truth, np.int64)) <= high
+def test_the_temperature_at_its_ends(scores, truth, found):
+    array = np.array(scores, np.float64)
+    assert fit_temperature(array, np.array(truth, np.int64)) == pytest.approx(found, rel=1e-4)
+
+
+@pytest.mark.parametrize(("num_rows", "num_labels"), [(1, 2), (10, 2), (10, 14), (1000, 2)])
+def test_rows_without_a_mistake_make_no_answer_certain(num_rows, num_labels):
+    truth = np.arange(num_rows) % num_labels
+    scores = np.eye(num_labels)[truth] * 0.5
+    chances = softmax(scores, fit_temperature(scores, truth))
+    assert chances.max(1) == pytest.approx((num_rows + 1) / (num_rows + 2), abs=1e-4)
+
+
+@given(st.lists(st.tuples(*[st.floats(-50, 50)] * 3, st.integers(0, 2)), min_size=1, max_size=30))
+def test_the_temperature_never_raises_the_loss(rows):
+    scores = np.array([row[:3] for row in rows])
+    truth = np.array([row[3] for row in rows])
+    temperature = fit_temperature(scores, truth)
+    assert 0.01 <= temperature <= 100
+    assert log_loss(scores, truth, temperature) <= log_loss(scores, truth)
