@@ -115,7 +115,7 @@ def made_up_report(labels: tuple[str, ...] = TWO, *, rows: int = 1_200) -> dict[
             "files": [{"path": "reviews.csv", "split": "train", "format": "csv",
                        "encoding": "utf-8", "rows": 12_000, "quarantined": 34}],
         },
-        "run": {"seed": 7, "git_commit": "4f1c9be0d6c1a95f2f1b5d3a7c44aa0be2f3d911", "dirty": "true",
+        "run": {"seed": 7, "git_commit": "4f1c9be0d6c1a95f2f1b5d3a7c44aa0be2f3d911", "dirty": True,
                 "bigmodel": "0.3.0", "ray": "2.60.0", "torch": "2.9.0",
                 "created": "2026-03-02T14:05:09+00:00", "run_id": "5d0fa7c1"},
         "recipe": {"name": "reviews", "seed": 7, "storage": "storage",
