@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from bigmodel import outbox
 from bigmodel.config import NAME_PATTERN
+from bigmodel.connection import Away, answering, database, server
 from bigmodel.errors import ModelError, RecipeError
 from bigmodel.records import SCHEME, Record, append, read_client, read_database
 from bigmodel.storage import folder
-from bigmodel.tracking import answering, database, open_client, server, user
+from bigmodel.tracking import user
 
 MOVES = ".moves"
 """The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
@@ -61,10 +63,20 @@ class Registry:
     def publish(
         self, name: str, uri: str, *, digest: str, metrics: Mapping[str, float], run_id: str
     ) -> Version:
-        """Make the artefact at `uri` the next version of `name`; no alias moves."""
+        """Make the artefact at `uri` the next version of `name`; no alias moves.
+
+        While the server is away this is kept, and what is returned has no number yet.
+        """
         tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
         source = SCHEME + folder(uri).uri
-        return self._version(name, self._append(name, source, tags=tags, run_id=run_id))
+        try:
+            with answering(self._storage, self._uri):
+                run_id = outbox.known_run(self._client, run_id, name, self._storage)
+            return self._version(name, self._append(name, source, tags=tags, run_id=run_id))
+        except Away:
+            version = {"source": source, "tags": tags}
+            outbox.keep(self._storage, outbox.Entry(run_id, name, version=version))
+            return Version(name, 0, folder(uri).uri, digest, (), dict(metrics), "", run_id)
 
     def resolve(self, model: str) -> Version:
         """The version that `name@3`, `name@champion`, or an artefact folder or URI stands for."""
@@ -153,6 +165,7 @@ class Registry:
 
     def rollback(self, name: str, alias: str = "champion") -> Version:
         """Point an alias at where it was before the last move that held (twice: as it was)."""
+        self.versions(name)  # of which there are some, or the names of models that have
         held = self._held(name, alias)
         before = held[-1].expected if held else None
         if before is None:
@@ -179,7 +192,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> Any:
-        return open_client(self._storage, self._uri)
+        return outbox.reach(self._storage, self._uri)
 
     def _version(self, name: str, number: int) -> Version:
         versions = self.versions(name)

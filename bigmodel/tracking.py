@@ -6,91 +6,115 @@ import importlib.metadata
 import json
 import logging
 import os
+import platform
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 import bigmodel
+from bigmodel import outbox
 from bigmodel.config import Recipe
-from bigmodel.errors import ClusterError, RecipeError
-from bigmodel.recipe import check_secrets
+from bigmodel.connection import Away, answering, database, open_client, server
+from bigmodel.outbox import OURS, Entry
+from bigmodel.recipe import to_toml
 from bigmodel.storage import folder
+
+__all__ = ["Run", "answering", "check_place", "database", "open_client", "run", "server"]
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-}
-"""Set before MLflow is imported, unless the user has: quiet, and soon sure that none answers."""
-
 LONGEST_PARAM = 6000
-PARAMS_A_BATCH = 100
-METRICS_A_BATCH = 1000
-"""MLflow's own bounds; what is longer than the first is cut, the artefact has the whole recipe."""
+"""MLflow's own bound; what is longer is cut, the run's `recipe.toml` has the whole."""
+
+PACKAGES = ("ray", "torch", "rjieba", "jieba", "numpy", "scikit-learn", "mlflow")
 
 
 class Run:
-    """One run; what is logged is kept here and written at its end, in one request."""
+    """One run; what is logged is kept here and told to MLflow at its end.
 
-    def __init__(self, client: Any, run_id: str) -> None:
-        self.run_id = run_id
-        self._client = client
+    `run_id` is MLflow's, or begins with "kept-" while its server is away.
+    """
+
+    def __init__(self, client: Any, storage: str, uri: str | None, entry: Entry) -> None:
+        self._client, self._storage, self._uri = client, storage, uri
         self._metrics: list[tuple[str, float, int, int]] = []
         self._tags: dict[str, str] = {}
+        self._files: dict[str, str] = {}
+        self._name = entry.name
+        self.run_id = entry.run
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Keep the values that belong to a step (an epoch), with the time of this call."""
-        now = time.time_ns() // 1_000_000
+        now = _now()
         self._metrics += [(key, float(value), now, step) for key, value in metrics.items()]
 
     def tag(self, **tags: str) -> None:
         """Keep facts that were not known when the run began, such as `data_id`."""
         self._tags |= tags
 
-    def _end(self, status: str) -> None:
-        from mlflow.entities import Metric, RunTag
+    def attach(self, name: str, text: str) -> None:
+        """Keep a file of text, such as a report."""
+        self._files[name] = text
 
-        tags = [RunTag(key, value) for key, value in self._tags.items()]
-        self._client.log_batch(self.run_id, tags=tags)
-        for start in range(0, len(self._metrics), METRICS_A_BATCH):
-            batch = [Metric(*point) for point in self._metrics[start : start + METRICS_A_BATCH]]
-            self._client.log_batch(self.run_id, metrics=batch)
-        self._client.set_terminated(self.run_id, status=status)
+    def _end(self, status: str) -> None:
+        entry = Entry(
+            self.run_id,
+            self._name,
+            tags=self._tags,
+            metrics=self._metrics,
+            files=self._files,
+            status=status,
+            ended=_now(),
+        )
+        if not outbox.tell(self._client, self._storage, self._uri, entry):
+            log.warning(
+                "MLflow at %s doesn't answer; run %s is kept in %s, and is sent by the next "
+                "command that reaches it",
+                self._uri,
+                self.run_id,
+                outbox.place_of(self._storage),
+            )
 
 
 @contextmanager
 def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
-    """A run that ends FINISHED, FAILED on an error, or KILLED when the user stops it."""
+    """A run that ends FINISHED, FAILED on an error, or KILLED when the user stops it.
+
+    While the server is away the run goes on and is kept under the storage, for `outbox.upload`.
+    """
     uri = server(recipe.tracking.uri)
-    client = open_client(storage, uri)
-    with answering(storage, uri):
-        current = _begin(client, recipe, storage, verb)
-    try:
-        yield current
-    except BaseException as error:
+    client = outbox.reach(storage, uri)
+    _end_the_dead(client, storage, uri)
+    entry = _begin(client, recipe, storage, uri, verb)
+    current = Run(client, storage, uri, entry)
+    with _living(storage, uri, entry):
         try:
-            current._end("FAILED" if isinstance(error, Exception) else "KILLED")
-        except Exception as second:  # the first error is the one to tell
-            log.warning("run %s could not be closed in MLflow: %s", current.run_id, second)
-        raise
-    with answering(storage, uri):
+            yield current
+        except BaseException as error:
+            try:
+                current._end("FAILED" if isinstance(error, Exception) else "KILLED")
+            except Exception as second:  # the first error is the one to tell
+                log.warning("run %s could not be closed in MLflow: %s", current.run_id, second)
+            raise
         current._end("FINISHED")
 
 
-def server(given: str | None) -> str | None:
-    """The MLflow server: the recipe's, else MLflow's own variable; None: a database of ours."""
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or None
-    check_secrets(uri or "")
-    return uri
+def attach(
+    recipe: Recipe, storage: str, run_id: str, *, files: Mapping[str, str], **metrics: float
+) -> None:
+    """Add files of text and scores to a run that has ended, as its evaluation does."""
+    uri = server(recipe.tracking.uri)
+    client = outbox.reach(storage, uri)
+    points = [(key, float(value), _now(), 0) for key, value in metrics.items()]
+    entry = Entry(run_id, recipe.name, metrics=points, files=files)
+    outbox.tell(client, storage, uri, entry)
 
 
 def check_place(recipe: Recipe) -> None:
@@ -99,91 +123,72 @@ def check_place(recipe: Recipe) -> None:
         database(recipe.storage)
 
 
-def open_client(storage: str, uri: str | None) -> Any:
-    """An `MlflowClient` for the server at `uri`, or for the database under a local storage.
-
-    Two first clients of one new database would race in its migrations, hence the lock.
-    """
-    address = uri or f"sqlite:///{database(storage)}"
-    with answering(storage, uri):
-        from mlflow import MlflowClient
-
-        if uri:
-            return MlflowClient(tracking_uri=address, registry_uri=address)
-        with _alone(database(storage).parent):
-            client = MlflowClient(tracking_uri=address, registry_uri=address)
-            client.search_registered_models(max_results=1)  # opens the registry's side as well
-        return client
-
-
-def database(storage: str) -> Path:
-    """Where MLflow's database stands under a local storage; other storages need a server."""
-    local = folder(storage).local
-    if local is None:
-        raise RecipeError(
-            f"storage is {storage}, where MLflow can't keep its database; "
-            "set tracking.uri to an MLflow server (or MLFLOW_TRACKING_URI), "
-            "or storage to a local folder"
-        )
-    return local / "mlflow" / "mlflow.db"
-
-
-@contextmanager
-def answering(storage: str, uri: str | None) -> Iterator[None]:
-    """Import MLflow quietly; turn what it raises inside the block into a sentence for the user."""
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        where = f"MLflow at {uri}" if uri else f"MLflow's database {database(storage)}"
-        remedy = "check tracking.uri" if uri else "check that it is whole and can be written"
-        raise ClusterError(f"{where} can't be used ({reason}); {remedy}") from error
-    except OSError as error:
-        raise ClusterError(
-            f"{folder(storage).uri}: can't be written ({error.strerror or error})"
-        ) from error
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if need be; other processes wait here."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _begin(client: Any, recipe: Recipe, storage: str, verb: str) -> Run:
-    from mlflow.entities import Param
-
-    created = client.create_run(
-        _experiment(client, recipe.name, storage), run_name=verb, tags=facts(recipe)
+def _begin(client: Any, recipe: Recipe, storage: str, uri: str | None, verb: str) -> Entry:
+    entry = Entry(
+        OURS + uuid.uuid4().hex,
+        recipe.name,
+        verb=verb,
+        started=_now(),
+        params=flat(recipe),
+        tags=facts(recipe),
+        files={"recipe.toml": to_toml(recipe)},
     )
-    params = [Param(key, value) for key, value in flat(recipe).items()]
-    for start in range(0, len(params), PARAMS_A_BATCH):
-        client.log_batch(created.info.run_id, params=params[start : start + PARAMS_A_BATCH])
-    return Run(client, created.info.run_id)
+    try:
+        with answering(storage, uri):
+            entry = replace(entry, run=outbox.create(client, replace(entry, run=""), storage))
+            outbox.send(client, entry, storage)
+    except Away as away:
+        outbox.keep(storage, entry)
+        log.warning("%s; the run goes on without it", away)
+    return entry
 
 
-def _experiment(client: Any, name: str, storage: str) -> str:
-    """The id of the model's experiment, made on first use; its files lie under the storage."""
-    from mlflow.exceptions import MlflowException
+@contextmanager
+def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
+    """Hold a lock while a run goes on, of which the system lets go however the process ends.
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        place = folder(storage).child("mlflow").child("artifacts").child(name).uri
+    An object store has no locks: there a run whose process was killed stays RUNNING.
+    """
+    marks = _marks(storage)
+    if not marks:
+        yield
+        return
+    mark = marks / entry.run
+    with answering(storage, uri):
+        marks.mkdir(parents=True, exist_ok=True)
+        file = mark.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"uri": uri, "name": entry.name}))
+        file.flush()
         try:
-            return str(client.create_experiment(name, artifact_location=place))
-        except MlflowException:  # another process was quicker, or there is a reason to tell
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    return str(found.experiment_id)
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def _end_the_dead(client: Any, storage: str, uri: str | None) -> None:
+    """Mark the runs as KILLED whose processes were."""
+    marks = _marks(storage)
+    for mark in sorted(marks.glob("*")) if marks else ():
+        with suppress(FileNotFoundError), mark.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            said = json.loads(file.read() or "{}")
+            if said.get("uri") == uri:
+                entry = Entry(mark.name, said["name"], status="KILLED", ended=_now())
+                outbox.tell(client, storage, uri, entry)
+                mark.unlink()
+
+
+def _marks(storage: str) -> Path | None:
+    return folder(storage).child("mlflow").child("running").local
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def flat(section: BaseModel, prefix: str = "") -> dict[str, str]:
@@ -203,10 +208,11 @@ def flat(section: BaseModel, prefix: str = "") -> dict[str, str]:
 
 def facts(recipe: Recipe) -> dict[str, str]:
     """What else it takes to repeat a run: who, the code, the packages and the seed."""
-    packages = {name: importlib.metadata.version(name) for name in ("ray", "torch", "rjieba")}
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "mlflow.user": user(),
         "bigmodel": bigmodel.__version__,
+        "python": platform.python_version(),
         "seed": str(recipe.seed),
         **packages,
         **_git(),

@@ -1,8 +1,9 @@
 """What a run leaves in MLflow, and what is said where it can't."""
 
 import json
-import socket
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from bigmodel import tracking
 from bigmodel.config import Recipe
 from bigmodel.errors import ClusterError, DataError, RecipeError
-from bigmodel.recipe import make_recipe
+from bigmodel.recipe import load_recipe, make_recipe
 from bigmodel.records import read_database
 
 
@@ -120,16 +121,49 @@ def test_a_run_knows_the_commit_and_whether_files_differ(
     assert tracking.facts(recipe())["git.dirty"] == "true"
 
 
-def test_a_server_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.socket() as taken:  # bound, but nobody listens
-        taken.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with (
-            pytest.raises(ClusterError, match=rf"MLflow at {uri} can't be used .*tracking\.uri"),
-            tracking.run(recipe(tracking={"uri": uri}), str(tmp_path), verb="train"),
-        ):
-            pytest.fail("the run began")
+KILLED = """
+import os, signal, sys
+from bigmodel import tracking
+from bigmodel.recipe import load_recipe, make_recipe
+
+recipe = make_recipe({"name": "killed", "data": {"train": "评论.csv"}}, "recipe")
+with tracking.run(recipe, sys.argv[1], verb="train") as run:
+    print(run.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(mlflow_storage: str) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, mlflow_storage], capture_output=True, text=True, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    client = tracking.open_client(mlflow_storage, None)
+
+    def status(run_id: str) -> str:
+        return str(client.get_run(run_id).info.status)
+
+    assert status(killed.stdout.strip()) == "RUNNING"
+    with tracking.run(recipe(), mlflow_storage, verb="train") as first:
+        assert status(killed.stdout.strip()) == "KILLED"
+        with tracking.run(recipe(), mlflow_storage, verb="train"):
+            assert status(first.run_id) == "RUNNING", "whoever lives is left alone"
+    assert not list(Path(mlflow_storage, "mlflow", "running").iterdir())
+
+
+def test_a_report_is_added_to_a_run_that_has_ended(mlflow_storage: str) -> None:
+    ours = recipe("added", storage=mlflow_storage)
+    with tracking.run(ours, mlflow_storage, verb="train") as run:
+        pass
+    files = {"report.html": "<p>很好</p>"}
+    tracking.attach(ours, mlflow_storage, run.run_id, files=files, test_macro_f1=0.84)
+    kept = tracking.open_client(mlflow_storage, None).get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.metrics == {"test_macro_f1": 0.84}
+    place = Path(kept.info.artifact_uri)
+    assert (place / "report.html").read_text(encoding="utf-8") == "<p>很好</p>"
+    again = load_recipe(str(place / "recipe.toml"))
+    assert tracking.flat(again) == tracking.flat(ours)
 
 
 def test_a_server_with_a_password_in_its_variable_is_refused(

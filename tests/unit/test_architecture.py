@@ -20,7 +20,7 @@ ORDER = [
     ("data",),
     ("training",),
     ("evaluation",),
-    ("records", "tracking", "registry", "pyfunc"),
+    ("connection", "records", "outbox", "tracking", "registry", "pyfunc"),
     ("tuning",),
     ("cluster",),
     ("jobs", "serve"),
@@ -33,7 +33,8 @@ WITHOUT_RAY = (
     "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
     "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
-    "training.fitting", "training.team", "evaluation", "records", "tracking", "registry",
+    "training.fitting", "training.team", "evaluation", "connection", "records",
+    "outbox", "tracking", "registry", "pyfunc",
 )  # fmt: skip
 
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}
