@@ -43,7 +43,8 @@ class Artifact:
     """Recipe, labels, encoder, weights, calibration and the metrics of the valid split.
 
     An answer whose best probability is below the `threshold` is no answer. `lineage` says which
-    rows it was made from: their `data_id`, `split_id`, and the folder of `prepare`. `digest` is the SHA-256 of the manifest, "" before the artefact was saved.
+    rows it was made from: their `data_id`, `split_id`, and the folder of `prepare`. `digest` is the
+    SHA-256 of the manifest, "" before the artefact was saved.
     """
 
     recipe: Recipe

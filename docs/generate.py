@@ -19,7 +19,7 @@ NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "
 INTRODUCTION = """\
 # The recipe
 
-<!-- made by docs/generate.py from bigmodel/config.py; don't edit -->
+<!-- made by docs/generate.py from bigmodel/config; don't edit -->
 
 One TOML file says everything about one model. Only `name` and `data.train` are required; every
 other key has a default that is a sensible start:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bigmodel.cluster.session import ray_session
 from jobs.prepare import read_as
 from jobs.start import job
 from jobs.terminal import table
@@ -56,17 +57,27 @@ def check(recipe: "Recipe") -> dict[str, Any]:
     from bigmodel.evaluation.data_page import data_page
     from bigmodel.evaluation.data_report import describe
     from bigmodel.evaluation.data_warnings import warnings
-    from bigmodel.evaluation.suspects import find_suspects
+    from bigmodel.evaluation.suspects import find_suspects, suspects_among
     from bigmodel.storage import folder
     from jobs.prepare import prepare, result_of
 
     prepared = prepare(recipe)
+    answered = None
+    if recipe.evaluate.folds:
+        from bigmodel.training.crossval import cross_validate
+
+        with ray_session():
+            answered = cross_validate(prepared, recipe)
     place = folder(recipe.storage).child(f"reports/data/{recipe.name}")
     with progress.stage("check", total=prepared.summary["rows_kept"]) as stage:
         stage.update(note="describe the rows")
         found = result_of(prepared) | describe(prepared)
         stage.update(note="look for wrong labels")
-        suspects = find_suspects(prepared, seed=recipe.seed)
+        if answered:
+            suspects = suspects_among(prepared, answered.rows, answered.probabilities)
+            found["folds"] = answered.figures()
+        else:
+            suspects = find_suspects(prepared, seed=recipe.seed)
         found["quick_model"] = suspects.figures()
         found["warnings"] = warnings(found, recipe)
         stage.update(done=prepared.summary["rows_kept"], note="")

@@ -1,4 +1,4 @@
-"""`bigmodel compare`: two versions on the same rows: is one better, worse, or can't it be told?"""
+"""`bigmodel compare`: of two versions one is better on the same rows, or it can't be told."""
 
 import time
 from typing import TYPE_CHECKING, Any

@@ -26,7 +26,8 @@ def show(result: dict[str, Any]) -> "RenderableType":
     rows = rows_of(result)
     if gate := result.get("gate"):
         rows["champion"] = gate["why"]
-    rows["report"] = result["report"]
+    if report := result.get("report"):
+        rows["report"] = report
     if answer := result.get("answer"):
         best = answer["labels"][0]
         rows["the endpoint's answer"] = f"{answer['text']} -> {best['label']} {best['score']:.3f}"

@@ -92,16 +92,16 @@ def _curves(epochs: list[dict[str, float]]) -> list[dict[str, float]]:
     ]
 
 
-def _facts(recipe: "Recipe", run_id: str) -> dict[str, str]:
+def _facts(recipe: "Recipe", run_id: str) -> dict[str, Any]:
     """Of a run, for its report."""
     from datetime import UTC, datetime
 
     from bigmodel.tracking import facts
 
     known = facts(recipe)
-    found = {name: known[name] for name in ("bigmodel", "ray", "torch", "seed")}
+    found: dict[str, Any] = {name: known[name] for name in ("bigmodel", "ray", "torch", "seed")}
     if commit := known.get("mlflow.source.git.commit"):
-        found |= {"git_commit": commit, "dirty": known["git.dirty"]}
+        found |= {"git_commit": commit, "dirty": known["git.dirty"] == "true"}
     return found | {"created": datetime.now(UTC).isoformat(timespec="seconds"), "run_id": run_id}
 
 

@@ -1,4 +1,4 @@
-"""Two versions on rows that neither has seen: is one better, worse, or can't it be told?"""
+"""Two versions on rows that neither has seen: one is better, worse, or it can't be told."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

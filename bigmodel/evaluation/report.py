@@ -48,6 +48,9 @@ def report(
     )
     found["gaps"] = gaps(answers, columns=rows.columns, seed=seed)
     found["behaviour"] = behaviour(predictor, rows.texts, config.behaviour, seed=seed)
+    if not artifact.recipe.report.texts:
+        for tried in found["behaviour"]:
+            del tried["examples"]
     found["promise"] = _promise(answers, predictor)
     found["confused"] = _confused(answers)
     found["mistakes"] = _mistakes(answers, rows) if artifact.recipe.report.texts else []

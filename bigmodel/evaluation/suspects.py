@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bigmodel.data.corrections import quoted
-from bigmodel.data.prepared import PreparedData
+from bigmodel.data.prepared import PreparedData, PreparedRows
 from bigmodel.evaluation import quick
 
 COLUMNS = ("source", "row", "text", "label", "suggested", "score")
@@ -79,13 +79,40 @@ def find_suspects(prepared: PreparedData, *, seed: int) -> Suspects:
         table["text"].to_pylist(), given, table["unit"].to_numpy(), seed=seed
     )
     seen = np.flatnonzero(probabilities.any(1))
-    if not len(seen):
+    files = [file["path"] for file in prepared.summary["files"]]
+    return _suspects(
+        table.take(seen), given[seen], probabilities[seen], names, files, sampled=sampled
+    )
+
+
+def suspects_among(
+    prepared: PreparedRows, rows: pa.Table, probabilities: npt.NDArray[np.float64]
+) -> Suspects:
+    """By the answers of a cross-validation: [rows, labels of the data], as `PreparedRows.table`."""
+    labels = prepared.labels
+    given = labels.ids(rows["label"].to_pylist(), where=prepared.origin.place.uri)
+    once = np.isin(rows["key"].to_numpy(), _examinable(rows)["key"].to_numpy())
+    chosen = np.flatnonzero(once)
+    names = np.array(labels.names, object)
+    files = [file["path"] for file in prepared.summary["files"]]
+    table = rows.take(chosen)
+    return _suspects(table, given[chosen], probabilities[chosen], names, files, sampled=False)
+
+
+def _suspects(
+    table: pa.Table,
+    given: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    names: npt.NDArray[np.object_],
+    files: list[str],
+    *,
+    sampled: bool,
+) -> Suspects:
+    if not len(given):
         return Suspects([], 0, 0, sampled, None, [])
-    table, given, probabilities = table.take(seen), given[seen], probabilities[seen]
     order, score = _ranked(given, probabilities)
     said = probabilities.argmax(1)
     pairs = Counter(zip(names[given].tolist(), names[said].tolist(), strict=True))
-    files = [file["path"] for file in prepared.summary["files"]]
     rows = table.take(order[:MOST_LISTED]).select(["source", "row", "text", "label"]).to_pylist()
     for row, place in zip(rows, order.tolist(), strict=False):
         row["source"] = files[row["source"]]

@@ -1,0 +1,39 @@
+"""Sections about the endpoint."""
+
+from pydantic import Field, model_validator
+
+from bigmodel.config.section import Section
+
+
+class LimitsConfig(Section):
+    """What the endpoint accepts."""
+
+    body_bytes: int = Field(1_048_576, gt=0, description="Of a request's body.")
+    body_timeout_s: float = Field(10.0, gt=0, description="To receive the body.")
+    items: int = Field(64, gt=0, description="Texts in a request.")
+    item_characters: int = Field(8_192, gt=0, description="In one text.")
+    total_characters: int = Field(131_072, gt=0, description="In all texts of a request.")
+    deadline_s: float = Field(5.0, gt=0, description="To answer.")
+    in_flight: int = Field(256, gt=0, description="Requests admitted by one replica at a time.")
+
+
+class ServeConfig(Section):
+    """Replicas of the endpoint and what they accept."""
+
+    min_replicas: int = Field(1, gt=0, description="Replicas without load.")
+    max_replicas: int = Field(2, gt=0, description="Replicas under load.")
+    target_ongoing_requests: float = Field(
+        8.0, gt=0, description="Requests in flight a replica; more start another one."
+    )
+    upscale_delay_s: float = Field(5.0, ge=0, description="Load must last this long.")
+    downscale_delay_s: float = Field(60.0, ge=0, description="Quiet must last this long.")
+    replica_cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> "ServeConfig":
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas is {self.min_replicas}, above max_replicas ({self.max_replicas})"
+            )
+        return self
