@@ -51,6 +51,7 @@ def kept(answers: Answers, threshold: float, *, seed: int) -> dict[str, Any]:
             "coverage": share_interval(float(coverage), _coverage(drawn), size),
         },
         "rows": len(answers),
+        "kept": int(given.sum()),
     }
 
 
