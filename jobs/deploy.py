@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bigmodel.config import Recipe, ServeConfig
-    from bigmodel.registry import Version
+    from bigmodel.registry import Registry, Version
 
 
 def show(result: dict[str, Any]) -> "Table":
@@ -41,7 +41,8 @@ def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
     from bigmodel.registry import Registry
 
     if isinstance(target, str):
-        version, config = Registry(storage).resolve(target), None
+        registry = Registry(storage)
+        version, config = registry.resolve(target), None
     else:
         registry = Registry(target.storage, target.tracking.uri)
         version, config = registry.resolve(f"{target.name}@champion"), target.serve
@@ -49,7 +50,25 @@ def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
     with ray_session():
         from serve import running
 
-        return {"model": str(version), "url": running.start(args, port=port)}
+        url = running.start(args, port=port)
+    mark_deployed(version, registry)
+    return {"model": str(version), "url": url}
+
+
+def mark_deployed(version: "Version", registry: "Registry") -> None:
+    """Point the alias `deployed` at what the cluster answers with: it is recorded, and not deleted.
+
+    Only a running Serve knows what it answers with, so the alias stays after the endpoint's end.
+    """
+    if version.version:
+        registry.promote(
+            version.name,
+            "deployed",
+            to=version.version,
+            expected=registry.current(version.name, "deployed"),
+            why="deploy",
+            numbers={},
+        )
 
 
 def arguments(version: "Version", config: "ServeConfig | None" = None) -> Any:

@@ -1,5 +1,6 @@
 """`bigmodel models`: list, show, promote, roll back, delete."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from jobs.terminal import table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bigmodel.registry import Version
+    from bigmodel.registry import Registry, Version
 
 
 @click.group()
@@ -34,7 +35,21 @@ def _show_list(result: list[dict[str, Any]]) -> "RenderableType":
 
 def _show_one(result: dict[str, Any]) -> "RenderableType":
     flat = {**result, **result.get("metrics", {}), "aliases": ", ".join(result["aliases"])}
-    return table({name: value for name, value in flat.items() if name != "metrics"})
+    return table({name: flat[name] for name in flat if name not in ("metrics", "moves")})
+
+
+def _show_with_moves(result: dict[str, Any]) -> "RenderableType":
+    from rich.console import Group
+    from rich.table import Table
+
+    if not result["moves"]:
+        return _show_one(result)
+    grid = Table("moved", "alias", "from", "to", "who", "why", "", title="Moves")
+    for move in result["moves"]:
+        places = [str(place or "") for place in (move["expected"], move["to"])]
+        held = "" if move["held"] else "lost"
+        grid.add_row(move["made"], move["alias"], *places, move["who"], move["why"], held)
+    return Group(_show_one(result), grid)
 
 
 def list_versions(*, storage: str) -> list[dict[str, Any]]:
@@ -46,29 +61,33 @@ def list_versions(*, storage: str) -> list[dict[str, Any]]:
 
 @click.argument("model")
 def show(*, storage: str, model: str) -> dict[str, Any]:
-    """One version: where it is, its scores, its aliases."""
-    from bigmodel.registry import Registry
-
-    return _row(Registry(storage).resolve(model))
-
-
-@click.argument("model")
-@click.argument("alias")
-@click.option("--force", metavar="WHY", default="promoted by hand", help="Kept with the move.")
-def promote(*, storage: str, model: str, alias: str, force: str) -> dict[str, Any]:
-    """Point an alias at a version."""
+    """One version: where it is, its scores, its aliases; and how the model's aliases moved."""
     from bigmodel.registry import Registry
 
     registry = Registry(storage)
     version = registry.resolve(model)
-    if not version.version:
-        raise RecipeError(f"{model} is no published version; name one, as in reviews@3")
+    moves = registry.moves(version.name) if version.version else ()
+    return _row(version) | {"moves": [asdict(move) for move in moves]}
+
+
+@click.argument("model")
+@click.argument("alias")
+@click.option("--force", metavar="WHY", help="Kept with the move.")
+def promote(*, storage: str, model: str, alias: str, force: str | None) -> dict[str, Any]:
+    """Point an alias at a version."""
+    from bigmodel.registry import Registry
+
+    if force is not None and not force.strip():
+        raise RecipeError("--force is empty; say why, as in --force 'the champion is broken'")
+    registry = Registry(storage)
+    version = _published(registry, model)
+    before = registry.current(version.name, alias)  # who moves it from now on wins
     moved = registry.promote(
         version.name,
         alias,
         to=version.version,
-        expected=registry.current(version.name, alias),
-        why=force,
+        expected=before,
+        why=force or "promoted by hand",
         numbers=dict(version.metrics),
     )
     return _row(moved)
@@ -84,13 +103,20 @@ def rollback(*, storage: str, name: str) -> dict[str, Any]:
 
 @click.argument("model")
 def delete(*, storage: str, model: str) -> dict[str, Any]:
-    """Take a version out of the registry; its files stay."""
+    """Take a version out of the registry; its files stay. One with an alias stays as well."""
     from bigmodel.registry import Registry
 
     registry = Registry(storage)
-    version = registry.resolve(model)
+    version = _published(registry, model)
     registry.delete(version.name, version.version)
     return _row(version)
+
+
+def _published(registry: "Registry", model: str) -> "Version":
+    version = registry.resolve(model)
+    if not version.version:
+        raise RecipeError(f"{model} is no published version; name one, as in reviews@3")
+    return version
 
 
 def _row(version: "Version") -> dict[str, Any]:
@@ -106,7 +132,8 @@ def _row(version: "Version") -> dict[str, Any]:
 
 
 main.add_command(verb(show=_show_list)(list_versions), "list")
-for _function in (show, promote, rollback, delete):
+main.add_command(verb(show=_show_with_moves)(show), "show")
+for _function in (promote, rollback, delete):
     main.add_command(verb(show=_show_one)(_function), _function.__name__)
 
 

@@ -1,11 +1,13 @@
 """Versions, aliases and moves, on a real MLflow database."""
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +17,7 @@ from bigmodel.records import read_client, read_database
 from bigmodel.registry import Registry, Version
 from bigmodel.tracking import database, open_client
 from jobs.cli import main
+from jobs.deploy import mark_deployed
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +92,12 @@ def test_a_stale_promotion_is_told_who_was_first(registry: Registry, name: str) 
     assert [move.held for move in registry.moves(name)] == [True, False]
 
 
-def test_of_promotions_at_once_exactly_one_wins(mlflow_storage: str, name: str) -> None:
+@pytest.mark.parametrize("rounds", [4, pytest.param(20, marks=pytest.mark.chaos)])
+def test_of_promotions_at_once_exactly_one_wins(
+    mlflow_storage: str, name: str, rounds: int
+) -> None:
     expected = None
-    for _ in range(5):
+    for _ in range(rounds):
         start, outcomes = threading.Barrier(2), {}
 
         def attempt(to: int, expected: int | None = expected, start=start, outcomes=outcomes):
@@ -116,15 +122,127 @@ def test_of_promotions_at_once_exactly_one_wins(mlflow_storage: str, name: str) 
             after.resolve(f"{name}@champion").version == winner == after.current(name, "champion")
         )
         expected = winner
+    assert [move.held for move in after.moves(name)].count(True) == rounds
 
 
-def test_a_promotion_by_hand_keeps_its_reason(
+PROMOTE = """
+import sys
+from bigmodel.errors import ModelError
+from bigmodel.registry import Registry
+
+registry = Registry(sys.argv[1])
+registry._client
+print("ready", flush=True)
+for line in sys.stdin:
+    name, to, expected = line.split()
+    try:
+        registry.promote(name, "champion", to=int(to), expected=int(expected) or None,
+                         why="", numbers={})
+        print("won", flush=True)
+    except ModelError:
+        print("lost", flush=True)
+"""
+
+
+@pytest.mark.chaos
+def test_of_two_processes_that_promote_at_once_exactly_one_wins(
+    mlflow_storage: str, name: str
+) -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROMOTE, mlflow_storage],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    assert [process.stdout.readline() for process in both] == ["ready\n", "ready\n"]
+    expected = 0
+    for _ in range(20):
+        targets = [number for number in (1, 2, 3) if number != expected][:2]
+        for process, to in zip(both, targets, strict=True):
+            process.stdin.write(f"{name} {to} {expected}\n")
+            process.stdin.flush()
+        said = [process.stdout.readline().strip() for process in both]
+        assert sorted(said) == ["lost", "won"]
+        expected = targets[said.index("won")]
+        assert Registry(mlflow_storage).resolve(f"{name}@champion").version == expected
+    for process in both:
+        process.communicate(timeout=60)
+
+
+def command(storage: str, *arguments: str) -> Any:
+    done = CliRunner().invoke(main, ["models", *arguments, "--storage", storage, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_every_move_is_shown_with_who_and_why(
     registry: Registry, name: str, mlflow_storage: str
 ) -> None:
-    promote = ["models", "promote", f"{name}@2", "champion", "--storage", mlflow_storage]
-    done = CliRunner().invoke(main, [*promote, "--force", "线上投诉太多"])
-    assert done.exit_code == 0, done.output
-    assert registry.moves(name)[-1].why == "线上投诉太多"
+    assert command(mlflow_storage, "show", f"{name}@1")["moves"] == []
+    command(mlflow_storage, "promote", f"{name}@1", "candidate")
+    command(mlflow_storage, "promote", f"{name}@2", "candidate", "--force", "线上投诉太多")
+    promote(registry, name, to=2, expected=None)
+    with pytest.raises(ModelError):
+        promote(registry, name, to=1, expected=None)
+    promote(registry, name, to=3, expected=2)
+    assert command(mlflow_storage, "rollback", name)["model"] == f"{name}@2"
+    shown = command(mlflow_storage, "show", f"{name}@champion")
+    assert (shown["model"], shown["aliases"]) == (f"{name}@2", ["candidate", "champion"])
+    columns = ("alias", "expected", "to", "why", "held")
+    assert [tuple(move[key] for key in columns) for move in shown["moves"]] == [
+        ("candidate", None, 1, "promoted by hand", True),
+        ("candidate", 1, 2, "线上投诉太多", True),
+        ("champion", None, 2, "测试集上更好", True),
+        ("champion", None, 1, "测试集上更好", False),
+        ("champion", 2, 3, "测试集上更好", True),
+        ("champion", 3, 2, "rollback", True),
+    ]
+    table = CliRunner().invoke(main, ["models", "show", f"{name}@1", "--storage", mlflow_storage])
+    assert table.exit_code == 0
+    assert "lost" in table.output and "rollback" in table.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("promote {name}@1 candidate --force ''", 2, "--force is empty; say why"),
+        ("promote {tiny} candidate", 2, "is no published version; name one"),
+        ("delete {tiny}", 2, "is no published version; name one"),
+        ("delete {name}@champion", 4, "@2 is champion, deployed and stays"),
+        ("delete {name}@9", 4, "no version 9 (found: 1, 2, 3)"),
+        ("rollback {name}@2", 4, "no model '{name}@2'"),
+        ("rollback no-such-model", 4, "no model 'no-such-model'"),
+        ("show {name}@candidate", 4, "no alias 'candidate' (found: champion -> 2, deployed -> 2"),
+    ],
+)
+def test_a_command_that_can_not_be_done_is_one_sentence(
+    mlflow_storage: str, name: str, tiny_uri: str, arguments: str, code: int, said: str
+) -> None:
+    registry = Registry(mlflow_storage)
+    promote(registry, name, to=2, expected=None)
+    mark_deployed(registry.resolve(f"{name}@2"), registry)
+    moves = registry.moves(name)
+    words = shlex.split(arguments.format(name=name, tiny=tiny_uri))
+    done = CliRunner().invoke(main, ["models", *words, "--storage", mlflow_storage])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.startswith("bigmodel: ") and done.stderr.count("\n") == 1
+    assert said.format(name=name) in done.stderr
+    assert registry.moves(name) == moves
+
+
+def test_what_is_deployed_is_not_deleted_until_another_is(registry: Registry, name: str) -> None:
+    mark_deployed(registry.resolve(f"{name}@1"), registry)
+    with pytest.raises(ModelError, match="@1 is deployed and stays"):
+        registry.delete(name, 1)
+    mark_deployed(registry.resolve(f"{name}@2"), registry)
+    registry.delete(name, 1)
+    assert [(move.alias, move.to, move.why) for move in registry.moves(name)] == [
+        ("deployed", 1, "deploy"),
+        ("deployed", 2, "deploy"),
+    ]
 
 
 def test_rolling_back_returns_to_before_the_last_move(registry: Registry, name: str) -> None:
