@@ -13,6 +13,7 @@ VERBS = {
     "prepare": "Read, check, clean and split the data.",
     "train": "Prepare, fit, publish a version.",
     "tune": "Search for the best recipe.",
+    "ladder": "Train every kind of model, and say which is small and good enough.",
     "evaluate": "Score a model on its test rows, or on a file.",
     "export": "Write a model as ONNX, with its labels and encoder.",
     "predict": "Label texts, or the rows of a file.",
