@@ -26,6 +26,8 @@ class Model:
         parts = (folder / "encoder").iterdir()
         self.encoder = TextEncoder.from_files({part.name: part.read_bytes() for part in parts})
         self.labels: list[str] = json.loads((folder / "labels.json").read_bytes())
+        about = json.loads((folder / "manifest.json").read_bytes())
+        self.threshold: float = about["threshold"] or 0.0  # of an answer that is sure enough
         self.network = onnxruntime.InferenceSession(folder / "model.onnx")
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -52,7 +54,8 @@ def main() -> None:
         sys.exit("give one or more texts, as in: python predict.py 很好")
     model = Model()
     for text, row in zip(texts, model.probabilities(texts), strict=True):
-        print(f"{row.max():.4f}\t{model.labels[row.argmax()]}\t{text}")
+        sure = row.max() >= model.threshold
+        print(f"{row.max():.4f}\t{model.labels[row.argmax()] if sure else '?'}\t{text}")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def export(artifact: Artifact, uri: str, *, model: str) -> Exported:
         "model": model,
         "sha256": artifact.digest,
         "temperature": artifact.temperature,
+        "threshold": artifact.threshold,
         "compared": {"texts": texts, "largest_difference": gap},
         "versions": {"bigmodel": bigmodel.__version__, **_versions("torch", *PACKAGES)},
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},

@@ -19,6 +19,7 @@ from bigmodel.export import network
 from bigmodel.export.network import compare, export, to_onnx
 from bigmodel.models import build_model
 from bigmodel.predictor import Predictor
+from bigmodel.storage import folder
 from bigmodel.text.features import NgramTable
 from jobs.cli import main
 
@@ -68,6 +69,30 @@ def test_the_example_is_a_command(exported):
         ["正面", "质量很好，非常满意"],
         ["负面", "味道太差"],
     ]
+
+
+def test_an_answer_that_is_not_sure_enough_is_none(tiny, tmp_path):
+    out = tmp_path / "out"
+    export(replace(tiny, threshold=0.9999), str(out), model="reviews@3")
+    command = [sys.executable, str(out / "predict.py"), "手机"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.split()[1:] == [
+        "?",
+        "手机",
+    ]
+
+
+def test_the_folder_may_be_on_s3(tiny, s3):
+    place = folder(f"{s3}/reviews-onnx")
+    export(tiny, place.uri, model="reviews@3")
+    assert {"manifest.json", "model.onnx", "predict.py", "encoder/text.json"} <= set(place.names())
+    with pytest.raises(RecipeError, match="holds encoder/ngrams.safetensors already"):
+        export(tiny, place.uri, model="reviews@3")
+
+
+def test_a_place_that_can_not_be_written_is_told_in_a_sentence(tiny, tmp_path):
+    (tmp_path / "家书.txt").write_text("很好")
+    with pytest.raises(RecipeError, match="can't write there"):
+        export(tiny, str(tmp_path / "家书.txt" / "out"), model="reviews@3")
 
 
 def test_the_folder_says_what_it_holds(exported):
