@@ -22,6 +22,7 @@ import bigmodel
 from bigmodel import outbox
 from bigmodel.config import Recipe
 from bigmodel.connection import Away, answering, database, open_client, server
+from bigmodel.errors import RecipeError
 from bigmodel.outbox import OURS, Entry
 from bigmodel.recipe import to_toml
 from bigmodel.storage import folder
@@ -118,9 +119,16 @@ def attach(
 
 
 def check_place(recipe: Recipe) -> None:
-    """RecipeError where a run has no place to be recorded; asks no server."""
+    """RecipeError where a run has no place to be recorded, or its model none; asks no server."""
     if not server(recipe.tracking.uri):
         database(recipe.storage)
+    if place := folder(recipe.storage).local:
+        there = next(path for path in (place, *place.parents) if path.exists())
+        if not os.access(there, os.W_OK, effective_ids=True):
+            raise RecipeError(
+                f"storage is {place}, and {there} can't be written; give access there, "
+                "or name another place"
+            )
 
 
 def _begin(client: Any, recipe: Recipe, storage: str, uri: str | None, verb: str) -> Entry:
