@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.counts import Counts
@@ -27,7 +28,7 @@ class Resamples:
     """TIMES draws of as many units as there are, with replacement.
 
     Units whose rows hold the same cells can't be told apart by a count, so that how often each such
-    kind of unit is drawn is multinomial: few numbers instead of one a row. `times` [TIMES, kinds];
+    kind of unit is drawn is multinomial: few numbers instead of one a row. `times` [kinds, TIMES];
     `rows` are those of one unit of each kind, `kind` theirs.
     """
 
@@ -44,14 +45,14 @@ class Resamples:
         rows = np.flatnonzero(np.isin(unit, kinds))
         order = np.argsort(kinds)
         kind = order[np.searchsorted(kinds, unit[rows], sorter=order)]
-        return cls(times.astype(float), rows, np.asarray(kind, np.int64))
+        return cls(np.ascontiguousarray(times.T, float), rows, np.asarray(kind, np.int64))
 
     def count(self, classes: Ids, wide: int, among: Mask | None = None) -> Scores:
         """Rows of each class [TIMES, wide], all or `among` some [N]; `classes` [N] are ids."""
-        kinds = self.times.shape[1]
-        weights = None if among is None else among[self.rows]
-        table = np.bincount(self.kind * wide + classes[self.rows], weights, kinds * wide)
-        return np.asarray(self.times @ table.reshape(kinds, wide))
+        among = np.ones(len(classes), bool) if among is None else among
+        cells = (among[self.rows].astype(float), (classes[self.rows], self.kind))
+        by_class = sparse.csr_array(cells, shape=(wide, len(self.times)))
+        return np.asarray((by_class @ self.times).T)
 
 
 def drawn_counts(several: Sequence[Answers], *, seed: int) -> list[Counts]:

@@ -21,7 +21,7 @@ from bigmodel.evaluation.resampling import (
 from bigmodel.metrics import Scores, confusion
 
 BINS = 10  # of confidence, equally wide
-_WORK = 2_000_000_000  # probabilities looked at over all resamples
+_WORK = 300_000_000  # probabilities looked at over all resamples
 _MOST, _FEWEST = 1_000, 200  # resamples: intervals come of variances, for which some suffice
 
 
