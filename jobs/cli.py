@@ -15,6 +15,7 @@ VERBS = {
     "tune": "Search for the best recipe.",
     "ladder": "Train every kind of model, and say which is small and good enough.",
     "evaluate": "Score a model on its test rows, or on a file.",
+    "compare": "Two versions on the same rows: better, worse, or can't tell.",
     "export": "Write a model as ONNX, with its labels and encoder.",
     "predict": "Label texts, or the rows of a file.",
     "serve": "Answer over HTTP from this machine, until Ctrl-C.",

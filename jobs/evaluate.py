@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bigmodel.cluster.session import ray_session
 from jobs.start import job
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def main(model: str, *, storage: str, data: str | None) -> dict[str, Any]:
 
 def evaluate(version: "Version", *, storage: str, data: str | None = None) -> dict[str, Any]:
     """The report on a version, by the path that serves: raw texts through the predictor."""
+    from bigmodel.answering import MANY, answer_everywhere
     from bigmodel.artifact import Artifact
     from bigmodel.data.prepared import find_rows
+    from bigmodel.evaluation.answers import Answers
     from bigmodel.evaluation.beside import OWN, Beside
     from bigmodel.evaluation.labelled import own_test_rows, rows_of_file
     from bigmodel.evaluation.report import report
@@ -68,7 +71,15 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
     artifact = Artifact.load(version.uri, digest=version.digest)
     beside = Beside.of(storage, version.digest)
     rows = rows_of_file(data, artifact) if data else own_test_rows(artifact)
-    found, answers = report(Predictor(artifact), rows, model=str(version), split=data or "test")
+    answers = None
+    if len(rows) >= MANY:
+        with ray_session():
+            probabilities = answer_everywhere(version.uri, version.digest, rows.texts)
+        truth = artifact.labels.ids(rows.labels, where=data or "test")
+        answers = Answers(artifact.labels.names, truth, probabilities, rows.unit)
+    found, answers = report(
+        Predictor(artifact), rows, model=str(version), split=data or "test", answers=answers
+    )
     found |= beside.run()
     # a file's report is named by its texts, so that another file's doesn't take its place
     name = _digest(rows.texts) if data else OWN

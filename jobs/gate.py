@@ -20,6 +20,7 @@ def promote(
     ModelError, exit 4, where it doesn't; `force` is a reason to move all the same, which is kept
     with the move beside the gate's numbers.
     """
+    from bigmodel.evaluation.beside import OWN
     from bigmodel.evaluation.gate import decide
 
     expected = registry.current(version.name, CHAMPION)
@@ -29,6 +30,8 @@ def promote(
         champion = candidate(registry.resolve(f"{version.name}@{expected}"), storage)
     recipe = new.artifact.recipe
     decision = decide(new, champion, recipe.evaluate, seed=recipe.seed)
+    if found := new.beside.report():
+        new.beside.save(OWN, found | {"gate": decision.figures()})
     if not decision.passed and force is None:
         raise ModelError(
             f"{version} doesn't become {CHAMPION}: {decision.why}; train a better one, or promote "
@@ -42,8 +45,6 @@ def promote(
         why=force or decision.why,
         numbers=decision.figures(),
     )
-    if found := new.beside.report():
-        new.beside.save("test", found | {"gate": decision.figures()})
     return moved, decision.figures()
 
 

@@ -44,11 +44,13 @@ class Answers:
         return Answers(self.labels, self.truth[rows], self.probabilities[rows], self.unit[rows])
 
 
-def answer(predictor: Predictor, texts: Sequence[str], truth: Ids, unit: Ids) -> Answers:
-    """Answer every raw text as the endpoint would."""
+def answer(
+    predictor: Predictor, texts: Sequence[str], truth: Ids, unit: Ids, *, stage: str = "evaluate"
+) -> Answers:
+    """Answer every raw text as the endpoint would; progress is told as that of a `stage`."""
     parts = [np.zeros((0, len(predictor.labels)))]
-    with progress.stage("evaluate", total=len(texts)) as stage:
+    with progress.stage(stage, total=len(texts)) as told:
         for start in range(0, len(texts), _CHUNK):
             parts.append(predictor.probabilities(texts[start : start + _CHUNK]))
-            stage.update(done=min(start + _CHUNK, len(texts)))
+            told.update(done=min(start + _CHUNK, len(texts)))
     return Answers(predictor.labels, truth, np.concatenate(parts), unit)

@@ -126,7 +126,7 @@ def differing(pair: Pair) -> pa.Table:
 def _answers(one: Candidate, rows: Labelled, labels: tuple[str, ...]) -> Answers:
     position = {name: place for place, name in enumerate(labels)}
     truth = np.fromiter((position[name] for name in rows.labels), np.int64, len(rows))
-    said = answer(Predictor(one.artifact), rows.texts, truth, rows.unit)
+    said = answer(Predictor(one.artifact), rows.texts, truth, rows.unit, stage=f"ask {one.name}")
     probabilities = np.zeros((len(rows), len(labels)))
     probabilities[:, [position[name] for name in said.labels]] = said.probabilities
     return Answers(labels, truth, probabilities, rows.unit)

@@ -21,7 +21,7 @@ ORDER = [
     ("training",),
     ("evaluation",),
     ("connection", "records", "outbox", "tracking", "registry", "pyfunc"),
-    ("tuning",),
+    ("tuning", "answering"),
     ("cluster",),
     ("jobs", "serve"),
 ]
