@@ -14,7 +14,7 @@ from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-from bigmodel.records import SCHEME
+from bigmodel.records import uri_of
 from bigmodel.storage import folder
 
 _INSIDE = "artifact/"
@@ -29,7 +29,7 @@ class ArtifactFolder(ArtifactRepository):  # type: ignore[misc]  # MLflow's type
 
     def __init__(self, artifact_uri: str, *given: Any, **more: Any) -> None:
         super().__init__(artifact_uri, *given, **more)
-        self._place = folder(artifact_uri.removeprefix(SCHEME))
+        self._place = folder(uri_of(artifact_uri))
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         """The files and folders right below `path`; none where it is a file or nothing."""

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from bigmodel.errors import ClusterError
 
 SCHEME = "bigmodel:"
-"""Stands before an artefact's path or URI in MLflow, so that a server, which refuses paths outside
-of its own folders, takes it, and MLflow asks `bigmodel.pyfunc` for its files."""
 
 
 class Record(NamedTuple):
@@ -83,6 +81,21 @@ def append(client: Any, name: str, source: str, *, tags: dict[str, str], run_id:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     return int(client.create_model_version(name, source, run_id or None, tags=tags).version)
+
+
+def source_of(uri: str) -> str:
+    """What stands in MLflow for an artefact's path or URI.
+
+    A server refuses paths outside of its own folders, and what doesn't begin with a slash; by the
+    scheme MLflow finds `bigmodel.pyfunc`, which hands out the artefact's files.
+    """
+    return f"{SCHEME}{uri}" if uri.startswith("/") else f"{SCHEME}/{uri}"
+
+
+def uri_of(source: str) -> str:
+    """The path or URI that `source_of` was given; what isn't of ours stays as it is."""
+    rest = source.removeprefix(SCHEME)
+    return rest.removeprefix("/") if "://" in rest else rest
 
 
 def _pages(search: Any, name: str | None) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from bigmodel import outbox
 from bigmodel.config import NAME_PATTERN
 from bigmodel.connection import Away, answering, database, server
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.records import SCHEME, Record, append, read_client, read_database
+from bigmodel.records import Record, append, read_client, read_database, source_of, uri_of
 from bigmodel.storage import folder
 from bigmodel.tracking import user
 
@@ -68,7 +68,7 @@ class Registry:
         While the server is away this is kept, and what is returned has no number yet.
         """
         tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        source = SCHEME + folder(uri).uri
+        source = source_of(folder(uri).uri)
         try:
             with answering(self._storage, self._uri):
                 run_id = outbox.known_run(self._client, run_id, name, self._storage)
@@ -155,7 +155,7 @@ class Registry:
         who = f"{user()}@{socket.gethostname()}"
         said = {"alias": alias, "expected": expected, "to": to, "who": who, "why": why}
         tags = {"move": json.dumps(said | {"numbers": numbers}, ensure_ascii=False)}
-        place = self._append(name + MOVES, SCHEME + "/moves", tags=tags)
+        place = self._append(name + MOVES, source_of("/moves"), tags=tags)
         self._settle(name, alias)
         moves = [move for move in self._held(name, alias) if move.place <= place]
         if not moves or moves[-1].place != place:
@@ -250,7 +250,7 @@ def _published(records: Iterable[Record]) -> tuple[Version, ...]:
         Version(
             name=record.name,
             version=record.version,
-            uri=record.source.removeprefix(SCHEME),
+            uri=uri_of(record.source),
             digest=record.tags["sha256"],
             aliases=record.aliases,
             metrics=json.loads(record.tags["metrics"]),

@@ -22,7 +22,7 @@ import bigmodel
 from bigmodel import outbox
 from bigmodel.config import Recipe
 from bigmodel.connection import Away, answering, database, open_client, server
-from bigmodel.errors import RecipeError
+from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.outbox import OURS, Entry
 from bigmodel.recipe import to_toml
 from bigmodel.storage import folder
@@ -187,7 +187,10 @@ def _end_the_dead(client: Any, storage: str, uri: str | None) -> None:
             said = json.loads(file.read() or "{}")
             if said.get("uri") == uri:
                 entry = Entry(mark.name, said["name"], status="KILLED", ended=_now())
-                outbox.tell(client, storage, uri, entry)
+                try:
+                    outbox.tell(client, storage, uri, entry)
+                except ClusterError as error:  # such as a database that was deleted since
+                    log.warning("run %s is not marked as killed: %s", mark.name, error)
                 mark.unlink()
 
 

@@ -78,6 +78,15 @@ def test_texts_may_stand_in_a_table(pyfunc: Any) -> None:
         model.predict(["很好", 3])
 
 
+def test_an_artefact_in_an_object_store_is_loaded_as_well(
+    pyfunc: Any, storage: str, tiny: Artifact, s3: str
+) -> None:
+    digest = tiny.save(f"{s3}/模型 1")
+    Registry(storage).publish("there", f"{s3}/模型 1", digest=digest, metrics={}, run_id="")
+    (answer,) = pyfunc.load_model("models:/there/1").predict(["很好"])
+    assert answer["labels"][0]["label"] == "正面"
+
+
 def test_a_damaged_version_is_not_loaded(
     pyfunc: Any, storage: str, tiny_uri: str, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from bigmodel.config import Recipe
 from bigmodel.errors import ClusterError, ModelError
 from bigmodel.recipe import make_recipe
 from bigmodel.registry import Registry, Version
+from bigmodel.storage import folder
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,24 @@ def test_what_a_server_refuses_stays_and_holds_up_nothing(
     assert "is not taken: MLflow at" in caplog.text and "not found" in caplog.text
     assert client.get_experiment_by_name("taken")
     assert len(kept(tmp_path)) == 1
+
+
+def test_an_object_store_keeps_it_as_well(server: Server, s3: str) -> None:
+    server.kill()
+    tree = {"name": "there", "storage": s3, "data": {"train": "评论.csv"}}
+    ours = make_recipe({**tree, "tracking": {"uri": server.uri}}, "recipe")
+    with tracking.run(ours, s3, verb="train") as run:
+        run.attach("report.html", "<p>八成</p>")
+        version = Registry(s3, server.uri).publish(
+            "there", f"{s3}/models/there/1", digest="ab", metrics={}, run_id=run.run_id
+        )
+    assert version.version == 0
+    server.start()
+    (found,) = Registry(s3, server.uri).versions("there")
+    assert found.uri == version.uri == f"{s3}/models/there/1"
+    info = tracking.open_client(s3, server.uri).get_run(found.run_id).info
+    assert folder(info.artifact_uri).read("report.html").decode() == "<p>八成</p>"
+    assert folder(s3).child("mlflow").child("kept").names() == []
 
 
 def test_a_server_keeps_the_moves_and_leads_mlflow_to_the_artefact(

@@ -151,6 +151,17 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(mlflow_storage
     assert not list(Path(mlflow_storage, "mlflow", "running").iterdir())
 
 
+def test_the_mark_of_a_run_that_no_database_knows_holds_up_nothing(
+    mlflow_storage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mark = Path(mlflow_storage, "mlflow", "running", "0" * 32)
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text('{"uri": null, "name": "gone"}', encoding="utf-8")
+    with tracking.run(recipe(), mlflow_storage, verb="train"):
+        assert not mark.exists()
+    assert f"run {mark.name} is not marked as killed: MLflow's database" in caplog.text
+
+
 def test_a_report_is_added_to_a_run_that_has_ended(mlflow_storage: str) -> None:
     ours = recipe("added", storage=mlflow_storage)
     with tracking.run(ours, mlflow_storage, verb="train") as run:
