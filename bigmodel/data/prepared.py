@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigmodel.data.schema import LabelSet
+from bigmodel.data.split import Keys
 from bigmodel.errors import DataError
 from bigmodel.storage import MANIFEST, Folder, folder
 from bigmodel.text.encoder import TextEncoder
@@ -97,6 +98,11 @@ class PreparedRows:
         table = table.filter(pa.compute.equal(table["split"], split))
         labels = table["label"].to_pylist()
         return table["text"].to_pylist(), self.labels.ids(labels, where=self.origin.place.uri)
+
+    def units(self, split: str) -> Keys:
+        """Equal in near-duplicates [N], of the rows of a split in file order."""
+        table = self._table(["unit", "split"])
+        return np.asarray(table.filter(pa.compute.equal(table["split"], split))["unit"].to_numpy())
 
     def table(self) -> pa.Table:
         """All kept rows, in file order.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bigmodel.abstention import NEVER
 from bigmodel.data.prepared import PreparedRows, find_rows
 from bigmodel.evaluation.answers import Answers, answer
 from bigmodel.evaluation.baselines import baselines
@@ -85,7 +86,7 @@ def _promise(answers: Answers, predictor: Predictor) -> dict[str, Any] | None:
     if promised is None:
         return None
     threshold = artifact.threshold
-    if threshold is None or threshold > 1:  # which no answer reaches
+    if threshold is None or threshold == NEVER:
         return {"precision": promised.precision, "threshold": None}
     test = kept(answers, threshold, seed=artifact.recipe.seed)
     return {"precision": promised.precision, "threshold": threshold, "test": test}

@@ -1,5 +1,6 @@
 """fit: prepared data and a recipe to a sealed artefact, by Ray Train."""
 
+import logging
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bigmodel import progress
+from bigmodel.abstention import NEVER, threshold
 from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
-from bigmodel.data.prepared import PreparedData
+from bigmodel.data.prepared import PreparedData, PreparedRows
 from bigmodel.errors import ClusterError
-from bigmodel.metrics import confusion, fit_temperature, summary
+from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
 from bigmodel.remote import remote
 from bigmodel.storage import folder
 from bigmodel.training import news
 from bigmodel.training.fitting import TrainingData
 from bigmodel.training.worker import train_worker
+
+log = logging.getLogger(__name__)
 
 _STARTS = 9  # of a minute each, for workers to find room; Ray's default is to try for ever
 
@@ -149,12 +153,34 @@ def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
     texts, truth = prepared.rows("valid")
     scores = draft.score(texts).scores
     counts = confusion(truth, scores.argmax(1), len(draft.labels))
+    temperature = fit_temperature(scores, truth)
     return replace(
         draft,
-        temperature=fit_temperature(scores, truth),
+        temperature=temperature,
+        threshold=_threshold(softmax(scores, temperature), truth, draft.recipe, prepared),
         metrics={"split": "valid", **summary(counts)},
         lineage=prepared.lineage,
     )
+
+
+def _threshold(
+    probabilities: Scores, truth: Ids, recipe: Recipe, prepared: PreparedRows
+) -> float | None:
+    """Below which an answer abstains; None where the recipe promises nothing."""
+    promise = recipe.evaluate.promise
+    if promise is None:
+        return None
+    right = probabilities.argmax(1) == truth
+    unit = prepared.units("valid")
+    found = threshold(probabilities.max(1), right, unit, precision=promise.precision)
+    if found == NEVER:
+        log.warning(
+            "evaluate.promise: from %d valid rows a precision of %s can't be promised, so every "
+            "answer abstains; promise less, or give more valid rows",
+            len(truth),
+            promise.precision,
+        )
+    return found
 
 
 def _check_resources(recipe: Recipe, *, grows: bool) -> bool:

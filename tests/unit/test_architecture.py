@@ -15,6 +15,7 @@ ORDER = [
     ("data.schema", "data.batches", "data.__init__"),
     ("models",),
     ("metrics", "golden"),
+    ("abstention",),
     ("artifact",),
     ("predictor", "export"),
     ("data",),

@@ -36,11 +36,14 @@ def files_of(uri: str | Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", ["linear", "bag", "mlp"])
 def test_what_was_saved_is_loaded_and_saved_again_as_the_same_bytes(kind, train_tiny, tmp_path):
     made = replace(
-        train_tiny(kind), temperature=1.25, lineage={"data_id": "d", "prepared": "/准备"}
+        train_tiny(kind),
+        temperature=1.25,
+        threshold=0.7,
+        lineage={"data_id": "d", "prepared": "/准备"},
     )
     digest = made.save(str(tmp_path / "a"))
     found = Artifact.load(str(tmp_path / "a"), digest=digest)
-    for name in ("recipe", "labels", "encoder", "temperature", "metrics", "lineage"):
+    for name in ("recipe", "labels", "encoder", "temperature", "threshold", "metrics", "lineage"):
         assert getattr(found, name) == getattr(made, name), name
     assert found.digest == digest
     assert np.array_equal(found.score(TEXTS).scores, made.score(TEXTS).scores)

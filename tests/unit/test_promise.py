@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from bigmodel import abstention
 from bigmodel.evaluation.answers import Answers
-from bigmodel.evaluation.promise import kept, threshold
+from bigmodel.evaluation.promise import kept
+
+
+def threshold(answers, precision):
+    """Of these answers; None where nothing can be promised."""
+    right = answers.predicted == answers.truth
+    found = abstention.threshold(answers.confidence, right, answers.unit, precision=precision)
+    return None if found == abstention.NEVER else found
 
 
 def two_classes(confidence, right, unit=None):
