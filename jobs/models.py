@@ -35,6 +35,8 @@ def _show_list(result: list[dict[str, Any]]) -> "RenderableType":
 
 def _show_one(result: dict[str, Any]) -> "RenderableType":
     flat = {**result, **result.get("metrics", {}), "aliases": ", ".join(result["aliases"])}
+    if gate := result.get("gate"):
+        flat["gate"] = gate["why"]
     return table({name: flat[name] for name in flat if name not in ("metrics", "moves")})
 
 
@@ -74,13 +76,17 @@ def show(*, storage: str, model: str) -> dict[str, Any]:
 @click.argument("alias")
 @click.option("--force", metavar="WHY", help="Kept with the move.")
 def promote(*, storage: str, model: str, alias: str, force: str | None) -> dict[str, Any]:
-    """Point an alias at a version."""
+    """Point an alias at a version; the champion's only if the gate lets it, or by force."""
     from bigmodel.registry import Registry
+    from jobs import gate
 
     if force is not None and not force.strip():
         raise RecipeError("--force is empty; say why, as in --force 'the champion is broken'")
     registry = Registry(storage)
     version = _published(registry, model)
+    if alias == gate.CHAMPION:
+        moved, said = gate.promote(version, registry, storage=storage, force=force)
+        return _row(moved) | {"gate": said}
     before = registry.current(version.name, alias)  # who moves it from now on wins
     moved = registry.promote(
         version.name,

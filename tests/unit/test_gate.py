@@ -41,7 +41,11 @@ def candidate(tmp_path, name, artifact, rows, *, known=()):
         beside.keep_answers(OWN, rows, answer(Predictor(artifact), rows.texts, truth, rows.unit))
     keys = np.sort(np.array([key64(artifact.encoder.normalizer(text)) for text in known], np.int64))
     write_arrow(beside.place, "known.arrow", pa.table({"key": keys}))
-    return Candidate(f"reviews@{name}", artifact, beside)
+    return Candidate(
+        f"reviews@{name}",
+        artifact.named(name) if isinstance(artifact, Flipping) else replace(artifact, digest=name),
+        beside,
+    )
 
 
 CONFIG = EvaluateConfig()
@@ -57,6 +61,8 @@ def test_an_equal_one_passes_and_a_worse_one_does_not(tiny, reviews, tmp_path):
     champion = candidate(tmp_path, "1", tiny, rows_of(reviews, "，"))
     equal = decide(candidate(tmp_path, "2", tiny, rows_of(reviews, "！")), champion, CONFIG, seed=0)
     assert equal.passed and equal.numbers["macro_f1"]["difference"] == 0
+    same = decide(champion, champion, CONFIG, seed=0)
+    assert same.passed and same.why == "it is the same as reviews@1, byte for byte"
     assert equal.numbers["rows"] == 2 * TIMES * len(reviews)
     worse = candidate(tmp_path, "3", negated(tiny), rows_of(reviews, "！"))
     found = decide(worse, champion, CONFIG, seed=0)
@@ -112,6 +118,9 @@ class Flipping:
 
     def __init__(self, artifact, texts):
         self._artifact, self._texts = artifact, texts
+
+    def named(self, digest):
+        return Flipping(replace(self._artifact, digest=digest), self._texts)
 
     def __getattr__(self, name):
         return getattr(self._artifact, name)
