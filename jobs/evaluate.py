@@ -11,6 +11,7 @@ from jobs.start import job
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bigmodel.config import Recipe
     from bigmodel.registry import Version
 
 
@@ -86,7 +87,20 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
     beside.keep_answers(name, rows, answers)
     if not data and (prepared := find_rows(artifact.lineage)):
         beside.keep_known(prepared)
-    return found | {"report": beside.save(name, found)}
+    place = beside.save(name, found)
+    if not data and version.run_id:
+        _track(artifact.recipe, storage, version.run_id, found)
+    return found | {"report": place}
+
+
+def _track(recipe: "Recipe", storage: str, run_id: str, found: dict[str, Any]) -> None:
+    """The report on a version's own test rows stands with the run that made it, too."""
+    from bigmodel import tracking
+    from bigmodel.evaluation.model_page import model_page
+
+    scores = {f"test_{name}": found[name] for name in ("accuracy", "macro_f1")}
+    page = model_page(found).decode()
+    tracking.attach(recipe, storage, run_id, files={"report.html": page}, **scores)
 
 
 def _digest(texts: Any) -> str:

@@ -1,5 +1,6 @@
 """`bigmodel run`: from a file of labelled texts to an endpoint that answered."""
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.config import Recipe
+
+log = logging.getLogger(__name__)
 
 Until = Literal["prepare", "train", "promote", "deploy"]
 
@@ -69,7 +72,7 @@ def run(
 ) -> dict[str, Any]:
     """All stages in a row, in the Ray session that is open."""
     from bigmodel.registry import Registry
-    from jobs.deploy import endpoint
+    from jobs.deploy import endpoint, mark_deployed
     from jobs.evaluate import evaluate
     from jobs.gate import promote
     from jobs.train import train
@@ -88,11 +91,16 @@ def run(
         "report": report["report"],
         "url": None,
     }
+    if not version.version:
+        log.warning("%s has no number before MLflow's server is back: promote it then", version)
+        return result
+    registry = Registry(recipe.storage, recipe.tracking.uri)
     if until != "train":
-        registry = Registry(recipe.storage, recipe.tracking.uri)
         result["gate"] = promote(version, registry, storage=recipe.storage)[1]
     if until in (None, "deploy"):
         result |= endpoint(version, recipe.serve, text=text, port=port, keep=keep)
+        if in_submitted_job():
+            mark_deployed(version, registry)
     return result
 
 

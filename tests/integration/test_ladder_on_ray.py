@@ -9,6 +9,8 @@ from bigmodel.models import MODELS
 from bigmodel.registry import Registry
 from jobs.ladder import ladder
 
+pytestmark = pytest.mark.chaos  # three trainings
+
 
 @pytest.fixture(scope="module")
 def climbed(ray_local, small):

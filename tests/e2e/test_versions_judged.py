@@ -1,0 +1,94 @@
+"""A version's report, two versions compared, and the gate before the champion's place."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+
+@pytest.fixture(scope="module")
+def weak(demo, run):
+    """A version of the demo's model that was trained on 200 of its rows."""
+    lines = (demo.recipe.parent / "reviews.csv").read_text(encoding="utf-8").splitlines()
+    (demo.folder / "few.csv").write_text("\n".join(lines[:201]) + "\n", encoding="utf-8")
+    data = f'data.train="{demo.folder / "few.csv"}"'
+    return run(
+        "run", demo.recipe, "--set", data, "--until", "promote", "--json", cwd=demo.folder, ray=True
+    )
+
+
+@pytest.fixture(scope="module")
+def weak_model(demo, weak, run):
+    return run("models", "list", "--json", cwd=demo.folder).json[-1]["model"]
+
+
+def test_a_run_leaves_a_page_and_the_rows_with_their_answers(demo):
+    page = Path(demo.run.json["report"])
+    assert page.name == "test.html" and "reviews@1" in page.read_text(encoding="utf-8")
+    report = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    assert report["gate"] == {"passed": True, "why": "it is the first champion"}
+    assert report["baselines"]["majority"]["accuracy"] < report["accuracy"]
+    low, high = report["interval"]["accuracy"]
+    assert low < report["accuracy"] < high and high - low < 0.06
+    assert report["mistakes"] == [] and report["curves"] and report["run"]["seed"] == "0"
+    rows = pq.read_table(page.with_suffix(".parquet"))
+    assert len(rows) == report["rows"]
+    said = zip(rows["label"].to_pylist(), rows["predicted"].to_pylist(), strict=True)
+    assert sum(a == b for a, b in said) / len(rows) == report["accuracy"]
+
+
+def test_a_weaker_version_is_published_but_does_not_become_champion(demo, weak, weak_model, run):
+    assert weak.code == 4
+    (said,) = [line for line in weak.err.splitlines() if line.startswith("bigmodel: ")]
+    assert f"{weak_model} doesn't become champion: it is worse: macro-F1 0." in said
+    assert said.endswith(f"bigmodel models promote {weak_model} champion --force WHY")
+    assert run("models", "show", "reviews@champion", "--json", cwd=demo.folder).json["model"] == (
+        "reviews@1"
+    )
+    again = run("models", "promote", weak_model, "champion", cwd=demo.folder)
+    assert again.code == 4 and "it is worse" in again.err
+
+
+def test_two_versions_are_compared(demo, weak_model, run):
+    found = run("compare", weak_model, "reviews@1", "--json", cwd=demo.folder).json
+    assert found["verdict"] == "better" and found["macro_f1"]["low"] > 0.1
+    assert found["rows"] > 900 and found["mcnemar"]["p"] < 1e-6
+    assert len(pq.read_table(found["differing"])) > 100
+    people = run("compare", "reviews@1", weak_model, cwd=demo.folder)
+    assert f"{weak_model} is worse: " in people.out
+
+
+def test_what_is_forced_is_kept_with_its_reason_and_is_taken_back_by_one_command(
+    demo, weak_model, run
+):
+    forced = run(
+        "models", "promote", weak_model, "champion", "--force", "演示", "--json", cwd=demo.folder
+    )
+    assert forced.json["gate"]["passed"] is False and forced.json["aliases"] == ["champion"]
+    last = run("models", "show", weak_model, "--json", cwd=demo.folder).json["moves"][-1]
+    assert last["why"] == "演示" and last["numbers"]["verdict"] == "worse"
+    stays = run("models", "delete", weak_model, cwd=demo.folder)
+    assert stays.code == 4 and "is champion and stays" in stays.err
+    assert run("models", "rollback", "reviews", "--json", cwd=demo.folder).json["model"] == (
+        "reviews@1"
+    )
+    assert run("models", "delete", weak_model, cwd=demo.folder).code == 0
+    gone = run("evaluate", weak_model, cwd=demo.folder)
+    assert gone.code == 4 and "has no version" in gone.err
+
+
+BAD = {
+    "no labels": ("text\n房间很干净\n", "no column 'label' (found: text)"),
+    "an unknown class": ("text,label\n房间很干净,中性\n", "unknown label '中性'"),
+    "no rows": ("text,label\n", "no usable rows"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_file_that_cannot_be_scored_is_one_sentence(demo, run, tmp_path, case):
+    data, said = BAD[case]
+    file = tmp_path / "评论.csv"
+    file.write_text(data, encoding="utf-8")
+    done = run("evaluate", "reviews@1", "--data", file, cwd=demo.folder)
+    assert done.code == 3 and said in done.err.splitlines()[-1]
