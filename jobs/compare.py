@@ -28,8 +28,10 @@ def show(result: dict[str, Any]) -> "RenderableType":
         grid.add_row(title, *_figures(result[name]))
     for label, scores in result["per_class"].items():
         grid.add_row(f"  F1 of {label}", *_figures(scores["f1"]))
+    if result["slices"]:
+        grid.add_row("accuracy where")
     for part in result["slices"]:
-        grid.add_row(f"  accuracy, {part['by']} {part['value']}", *_figures(part["accuracy"]))
+        grid.add_row(f"  {part['by']} {part['value']}", *_figures(part["accuracy"]))
     grid.add_row("MB", *(f"{each['bytes'] / 1e6:.1f}" for each in (one, other)))
     grid.add_row("ms a text", *(f"{each['ms_a_text']:.2f}" for each in (one, other)))
     verdict = {
