@@ -54,10 +54,10 @@ def check(recipe: "Recipe") -> dict[str, Any]:
     import json
 
     from bigmodel import progress
-    from bigmodel.evaluation.data_page import data_page
-    from bigmodel.evaluation.data_report import describe
-    from bigmodel.evaluation.data_warnings import warnings
-    from bigmodel.evaluation.suspects import find_suspects, suspects_among
+    from bigmodel.inspection.data_report import describe
+    from bigmodel.inspection.data_warnings import warnings
+    from bigmodel.inspection.suspects import find_suspects, suspects_among
+    from bigmodel.pages.data_page import data_page
     from bigmodel.storage import folder
     from jobs.prepare import prepare, result_of
 

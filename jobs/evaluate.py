@@ -96,7 +96,7 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
 def _track(recipe: "Recipe", storage: str, run_id: str, found: dict[str, Any]) -> None:
     """The report on a version's own test rows stands with the run that made it, too."""
     from bigmodel import tracking
-    from bigmodel.evaluation.model_page import model_page
+    from bigmodel.pages.model_page import model_page
 
     scores = {f"test_{name}": found[name] for name in ("accuracy", "macro_f1")}
     page = model_page(found).decode()

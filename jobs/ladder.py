@@ -55,8 +55,8 @@ def ladder(recipe: "Recipe") -> dict[str, Any]:
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
     from bigmodel.evaluation.ladder import answers_of, climb
-    from bigmodel.evaluation.ladder_page import ladder_page, sentence
     from bigmodel.evaluation.scores import interval_of
+    from bigmodel.pages.ladder_page import ladder_page, sentence
     from bigmodel.storage import folder
 
     with tracking.run(recipe, recipe.storage, verb="ladder") as run:

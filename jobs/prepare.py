@@ -25,7 +25,7 @@ def show(result: dict[str, Any]) -> "RenderableType":
 
 def rows_of(result: dict[str, Any]) -> dict[str, object]:
     """What people see of prepared rows: where every record went, and what stands out."""
-    from bigmodel.evaluation.data_warnings import each_leak
+    from bigmodel.inspection.data_warnings import each_leak
 
     rows: dict[str, object] = {"done again": "; ".join(result["why"])} if result["why"] else {}
     rows["rows read"] = f"{result['rows_read']:,}"

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel.evaluation import quick
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.scores import interval_of
+from bigmodel.inspection import quick
 from bigmodel.metrics import Ids
 
 MOST_LEARNT = 100_000  # rows

@@ -16,7 +16,7 @@ from bigmodel.data.prepared import PreparedRows, write_arrow, write_parquet
 from bigmodel.data.split import Keys
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.labelled import Labelled
-from bigmodel.evaluation.model_page import model_page
+from bigmodel.pages.model_page import model_page
 from bigmodel.storage import Folder, folder
 
 OWN = "test"

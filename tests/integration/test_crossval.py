@@ -5,7 +5,7 @@ import pytest
 from small_reviews import labelled, write_csv
 
 from bigmodel.data.prepare import prepare
-from bigmodel.evaluation.suspects import suspects_among
+from bigmodel.inspection.suspects import suspects_among
 from bigmodel.recipe import make_recipe
 from bigmodel.training.crossval import cross_validate, units
 

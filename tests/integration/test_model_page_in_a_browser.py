@@ -8,7 +8,7 @@ import pytest
 from made_up_report import FOURTEEN, TWO, made_up_report
 from outline import EVIL
 
-from bigmodel.evaluation.model_page import model_page
+from bigmodel.pages.model_page import model_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",

@@ -20,6 +20,8 @@ ORDER = [
     ("predictor", "export"),
     ("data",),
     ("training",),
+    ("inspection",),
+    ("pages",),
     ("evaluation",),
     ("connection", "records", "outbox", "tracking", "registry", "pyfunc"),
     ("tuning", "answering"),
@@ -34,8 +36,8 @@ WITHOUT_RAY = (
     "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
     "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
-    "training.fitting", "training.team", "evaluation", "connection", "records",
-    "outbox", "tracking", "registry", "pyfunc",
+    "training.fitting", "training.team", "inspection", "pages", "evaluation", "connection",
+    "records", "outbox", "tracking", "registry", "pyfunc",
 )  # fmt: skip
 
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}

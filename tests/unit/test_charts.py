@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bigmodel.evaluation.charts import axis_of, curves, diagonal, heat_map, whisker
+from bigmodel.pages.charts import axis_of, curves, diagonal, heat_map, whisker
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bigmodel.data.corrections import open_corrections, quoted, read_corrections, unquoted
 from bigmodel.data.split import key64
 from bigmodel.errors import DataError
-from bigmodel.evaluation.suspects import Suspects
+from bigmodel.inspection.suspects import Suspects
 from bigmodel.text.normalize import Normalizer
 
 

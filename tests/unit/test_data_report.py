@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from small_prepared import RECIPE, SmallPrepared
 
-from bigmodel.evaluation.data_page import data_page
-from bigmodel.evaluation.data_report import EDGES, classes, describe, lengths
-from bigmodel.evaluation.data_warnings import times, warnings
-from bigmodel.evaluation.garbled import garbled, traditional
-from bigmodel.evaluation.suspects import find_suspects
+from bigmodel.inspection.data_report import EDGES, classes, describe, lengths
+from bigmodel.inspection.data_warnings import times, warnings
+from bigmodel.inspection.garbled import garbled, traditional
+from bigmodel.inspection.suspects import find_suspects
+from bigmodel.pages.data_page import data_page
 
 EVIL = "<script>alert(1)</script>"
 

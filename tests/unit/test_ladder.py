@@ -10,7 +10,7 @@ import torch
 from bigmodel.data.schema import LabelSet
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.evaluation.ladder import FEWEST_TIMED, Rung, climb, latency, of_kind
-from bigmodel.evaluation.ladder_page import ladder_page, sentence
+from bigmodel.pages.ladder_page import ladder_page, sentence
 from bigmodel.recipe import make_recipe
 
 LABELS = LabelSet(("正面", "负面"))

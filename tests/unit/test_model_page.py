@@ -6,8 +6,8 @@ import pytest
 from made_up_report import FOURTEEN, TWO, made_up_report
 from outline import EVIL, Outline
 
-from bigmodel.evaluation.model_page import model_page
-from bigmodel.evaluation.model_words import decision, ends, of_100, points, verdict
+from bigmodel.pages.model_page import model_page
+from bigmodel.pages.model_words import decision, ends, of_100, points, verdict
 
 NEEDED = {"model", "split", "rows", "labels", "accuracy", "macro_f1", "interval", "per_class"}
 OWN_WORDS = {"expected", "split", "data_id"}  # of a report, not of the data

@@ -5,8 +5,8 @@ import re
 import pytest
 from outline import EVIL, Outline
 
-from bigmodel.evaluation.charts import bars, histogram, short
-from bigmodel.evaluation.page import (
+from bigmodel.pages.charts import bars, histogram, short
+from bigmodel.pages.page import (
     STYLE,
     Html,
     alerts,

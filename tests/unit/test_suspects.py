@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_prepared import SmallPrepared
 
-from bigmodel.evaluation import suspects
-from bigmodel.evaluation.suspects import COLUMNS, find_suspects, out_of_fold
+from bigmodel.inspection import suspects
+from bigmodel.inspection.suspects import COLUMNS, find_suspects, out_of_fold
 
 WORDS = {
     "体育": "球队 比赛 进球 冠军 教练 联赛 球员 主场".split(),

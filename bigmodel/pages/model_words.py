@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bigmodel.evaluation.page import Both, Words, percent
+from bigmodel.pages.page import Both, Words, percent
 
 Figures = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from bigmodel.data.encodings import encoding_of_bytes
 from bigmodel.data.prepared import PreparedData
 from bigmodel.data.schema import CONFLICT
 from bigmodel.data.split import key64
-from bigmodel.evaluation.garbled import garbled, traditional
+from bigmodel.inspection.garbled import garbled, traditional
 from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.normalize import Normalizer
 

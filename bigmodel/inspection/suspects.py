@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bigmodel.data.corrections import quoted
 from bigmodel.data.prepared import PreparedData, PreparedRows
-from bigmodel.evaluation import quick
+from bigmodel.inspection import quick
 
 COLUMNS = ("source", "row", "text", "label", "suggested", "score")
 MOST_EXAMINED = 100_000

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from bigmodel.evaluation import model_words as words
-from bigmodel.evaluation.charts import Axis, axis_of, diagonal, heat_map, histogram, scale, whisker
-from bigmodel.evaluation.model_words import SCORES, Figures
-from bigmodel.evaluation.page import (
+from bigmodel.pages import model_words as words
+from bigmodel.pages.charts import Axis, axis_of, diagonal, heat_map, histogram, scale, whisker
+from bigmodel.pages.model_words import SCORES, Figures
+from bigmodel.pages.page import (
     Both,
     Html,
     Words,

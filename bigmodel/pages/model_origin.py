@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bigmodel.evaluation import model_words as words
-from bigmodel.evaluation.charts import curves
-from bigmodel.evaluation.model_words import SCORES, Figures
-from bigmodel.evaluation.page import Both, Html, Words, code, pair, paragraph, subsection, table
+from bigmodel.pages import model_words as words
+from bigmodel.pages.charts import curves
+from bigmodel.pages.model_words import SCORES, Figures
+from bigmodel.pages.page import Both, Html, Words, code, pair, paragraph, subsection, table
 
 MOST_LABELS = 40
 

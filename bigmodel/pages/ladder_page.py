@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bigmodel.evaluation.charts import axis_of, scale, whisker
-from bigmodel.evaluation.page import Both, Html, code, markup, page, paragraph, section, table
+from bigmodel.pages.charts import axis_of, scale, whisker
+from bigmodel.pages.page import Both, Html, code, markup, page, paragraph, section, table
 
 Figures = Mapping[str, Any]
 

@@ -1,9 +1,9 @@
 """A model's report as a page for people: whether it is good enough, where it fails, what it is."""
 
-from bigmodel.evaluation import model_words as words
-from bigmodel.evaluation.model_faults import behaviour, gaps, mistakes, slices
-from bigmodel.evaluation.model_origin import again, back, data, training
-from bigmodel.evaluation.model_scores import (
+from bigmodel.pages import model_words as words
+from bigmodel.pages.model_faults import behaviour, gaps, mistakes, slices
+from bigmodel.pages.model_origin import again, back, data, training
+from bigmodel.pages.model_scores import (
     all_scores,
     baselines,
     confidence,
@@ -11,8 +11,8 @@ from bigmodel.evaluation.model_scores import (
     main_scores,
     of_each_label,
 )
-from bigmodel.evaluation.model_words import Figures
-from bigmodel.evaluation.page import Both, Html, alerts, page, paragraph, section
+from bigmodel.pages.model_words import Figures
+from bigmodel.pages.page import Both, Html, alerts, page, paragraph, section
 
 
 def model_page(report: Figures) -> bytes:

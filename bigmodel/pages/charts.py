@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from bigmodel.evaluation.page import Html, Words, markup, percent
+from bigmodel.pages.page import Html, Words, markup, percent
 
 _ROW, _BAR = 28, 16  # pixels
 _NAMES, _BARS = 24, 44  # per cent of the width; the rest is for the figures

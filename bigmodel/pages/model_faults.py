@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from bigmodel.evaluation import model_words as words
-from bigmodel.evaluation.charts import scale, whisker
-from bigmodel.evaluation.model_scores import axis_around, interval_of
-from bigmodel.evaluation.model_words import SCORES, Figures
-from bigmodel.evaluation.page import Both, Html, paragraph, subsection, table
+from bigmodel.pages import model_words as words
+from bigmodel.pages.charts import scale, whisker
+from bigmodel.pages.model_scores import axis_around, interval_of
+from bigmodel.pages.model_words import SCORES, Figures
+from bigmodel.pages.page import Both, Html, paragraph, subsection, table
 
 MOST_LISTED, MOST_EXAMPLES = 20, 3  # an example a change
 

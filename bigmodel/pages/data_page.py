@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bigmodel.data.schema import CONFLICT
-from bigmodel.evaluation.charts import bars, histogram, short
-from bigmodel.evaluation.data_warnings import times
-from bigmodel.evaluation.page import (
+from bigmodel.inspection.data_warnings import times
+from bigmodel.pages.charts import bars, histogram, short
+from bigmodel.pages.page import (
     Html,
     alerts,
     link,
