@@ -231,7 +231,7 @@ def _unknown_key(location: list[str]) -> str:
     if location[:2] == ["tune", "space"] and keys_of(location[2:3]) != keys_of([]):
         return f'in tune.space, write a dotted key in quotes: "{".".join(location[2:])}"'
     siblings = keys_of(location[:-1])
-    near = difflib.get_close_matches(location[-1], siblings, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(location[-1], siblings, n=1, cutoff=0.6)
     prefix = "".join(f"{part}." for part in location[:-1])
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(siblings)}"
     return f"unknown key {key}; {hint}"

@@ -1,5 +1,6 @@
 """`bigmodel check`: what is wrong with the data, before anything is trained."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.cluster.session import ray_session
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.config import Recipe
+    from bigmodel.storage import Folder
 
 MOST_LABELS = 12  # in the terminal; the page has them all
 
@@ -22,7 +24,7 @@ def show(result: dict[str, Any]) -> "RenderableType":
     labels = [f"{label} {rows:,}" for label, rows in result["classes"]["rows"].items()]
     if len(labels) > MOST_LABELS:
         labels[MOST_LABELS:] = [f"and {len(labels) - MOST_LABELS} more"]
-    quick = result["quick_model"]
+    doubted = result["doubted"]
     counts = table(
         {
             "rows read": f"{result['rows_read']:,}",
@@ -31,7 +33,7 @@ def show(result: dict[str, Any]) -> "RenderableType":
             "duplicates": f"{result['duplicates']:,}",
             "set aside": ", ".join(f"{reason} {n:,}" for reason, n in aside.items()) or "0",
             "labels": ", ".join(labels),
-            "perhaps mislabelled": f"{quick['found']:,} of {quick['examined']:,} rows looked at",
+            "perhaps mislabelled": "{found:,} of {examined:,} rows looked at".format(**doubted),
         },
         title="The data",
     )
@@ -78,15 +80,22 @@ def check(recipe: "Recipe") -> dict[str, Any]:
             found["folds"] = answered.figures()
         else:
             suspects = find_suspects(prepared, seed=recipe.seed)
-        found["quick_model"] = suspects.figures()
+        by = recipe.model.kind if answered else "quick linear"
+        found["doubted"] = {"by": by, **suspects.figures()}
         found["warnings"] = warnings(found, recipe)
         stage.update(done=prepared.summary["rows_kept"], note="")
-    files = {"report": "data.html", "suspects": "suspects.csv"}
+    files = {"report": "data.html", "suspects": _free_name(place, recipe.data.corrections)}
     found |= {key: place.child(name).uri for key, name in files.items()}
     place.write("data.html", data_page(recipe.name, found, suspects.rows))
-    place.write("suspects.csv", suspects.csv())
+    place.write(files["suspects"], suspects.csv())
     place.write("data.json", json.dumps(found, ensure_ascii=False, indent=1).encode())
     return found
+
+
+def _free_name(place: "Folder", corrections: str | None) -> str:
+    """Of the new list of suspects: the one that a person has mended isn't written over."""
+    used = corrections and os.path.abspath(corrections) == place.child("suspects.csv").uri
+    return "suspects-left.csv" if used else "suspects.csv"
 
 
 if __name__ == "__main__":

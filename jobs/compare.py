@@ -1,5 +1,6 @@
 """`bigmodel compare`: of two versions one is better on the same rows, or it can't be told."""
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bigmodel.artifact import Artifact
     from bigmodel.evaluation.labelled import Labelled
     from bigmodel.registry import Version
+
+log = logging.getLogger(__name__)
 
 _TIMED = 200  # texts, one by one
 
@@ -66,14 +69,17 @@ def compare(*, storage: str, one: str, other: str, data: str | None) -> dict[str
     from bigmodel.evaluation import compare as evaluation
     from bigmodel.evaluation.labelled import rows_of_file
     from bigmodel.registry import Registry
-    from jobs.gate import candidate
+    from jobs.evaluate import candidate
 
     versions = [Registry(storage).resolve(model) for model in (one, other)]
     first, second = (candidate(version, storage) for version in versions)
     if data:
-        rows = rows_of_file(data, first.artifact)
+        known = {name for one in (first, second) for name in one.artifact.labels.names}
+        rows = rows_of_file(data, first.artifact, known)
     else:
         rows = evaluation.both_test_rows(first, second)
+    if unknown := [one.name for one in (first, second) if not one.is_known]:
+        log.warning("which rows %s was trained on isn't known any more", " and ".join(unknown))
     pair = evaluation.ask_both(first, second, rows)
     if not len(pair.rows):
         raise DataError(
@@ -82,7 +88,7 @@ def compare(*, storage: str, one: str, other: str, data: str | None) -> dict[str
         )
     recipe = second.artifact.recipe
     found = evaluation.compare(pair, patterns=recipe.evaluate.patterns, seed=recipe.seed)
-    name = f"against-{versions[0].digest[:16]}.parquet"
+    name = f"against-{versions[0].name}-{versions[0].version}.parquet"
     write_parquet(second.beside.place, name, evaluation.differing(pair))
     about = [
         _about(version, each.artifact, pair.rows)

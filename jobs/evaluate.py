@@ -1,17 +1,20 @@
 """`bigmodel evaluate`: an artefact's scores on its own test rows, or on a file."""
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bigmodel.cluster.session import ray_session
+from bigmodel.errors import DataError
 from jobs.start import job
+from jobs.versions import beside, save_report
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bigmodel.config import Recipe
+    from bigmodel.evaluation.compare import Candidate
     from bigmodel.registry import Version
 
 
@@ -31,6 +34,8 @@ def show(result: dict[str, Any]) -> "RenderableType":
         lines.append(f"  {name}: {_with_interval(one, 'accuracy')}")
     if promise := result["promise"]:
         lines.append(_kept(promise))
+    if known := result.get("known_rows"):
+        lines.append(f"{known:,} of these rows, or rows near to them, the model was trained on")
     return Group(table, f"{result['rows']:,} rows", *lines, f"report {result['report']}")
 
 
@@ -62,16 +67,19 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
     """The report on a version, by the path that serves: raw texts through the predictor."""
     from bigmodel.answering import MANY, answer_everywhere
     from bigmodel.artifact import Artifact
-    from bigmodel.data.prepared import find_rows
     from bigmodel.evaluation.answers import Answers
-    from bigmodel.evaluation.beside import OWN, Beside
+    from bigmodel.evaluation.beside import OWN
+    from bigmodel.evaluation.compare import Candidate
     from bigmodel.evaluation.labelled import own_test_rows, rows_of_file
     from bigmodel.evaluation.report import report
     from bigmodel.predictor import Predictor
 
     artifact = Artifact.load(version.uri, digest=version.digest)
-    beside = Beside.of(storage, version.digest)
-    rows = rows_of_file(data, artifact) if data else own_test_rows(artifact)
+    own = beside(version, storage)
+    if data:
+        rows = rows_of_file(data, artifact, artifact.labels.names)
+    else:
+        rows = own.test_rows() or own_test_rows(artifact)
     answers = None
     if len(rows) >= MANY:
         with ray_session():
@@ -81,26 +89,31 @@ def evaluate(version: "Version", *, storage: str, data: str | None = None) -> di
     found, answers = report(
         Predictor(artifact), rows, model=str(version), split=data or "test", answers=answers
     )
-    found |= beside.run()
+    found |= own.run() | {"gate": own.gate()}
+    if not data:
+        own.keep_answers(OWN, rows, answers)
+        return found | {"report": save_report(version, storage, found)}
+    found["known_rows"] = int(Candidate(str(version), artifact, own).knows(rows).sum())
     # a file's report is named by its texts, so that another file's doesn't take its place
-    name = _digest(rows.texts) if data else OWN
-    beside.keep_answers(name, rows, answers)
-    if not data and (prepared := find_rows(artifact.lineage)):
-        beside.keep_known(prepared)
-    place = beside.save(name, found)
-    if not data and version.run_id:
-        _track(artifact.recipe, storage, version.run_id, found)
-    return found | {"report": place}
+    name = _digest(rows.texts)
+    own.keep_answers(name, rows, answers)
+    return found | {"report": own.save(name, found)}
 
 
-def _track(recipe: "Recipe", storage: str, run_id: str, found: dict[str, Any]) -> None:
-    """The report on a version's own test rows stands with the run that made it, too."""
-    from bigmodel import tracking
-    from bigmodel.pages.model_page import model_page
+def candidate(version: "Version", storage: str) -> "Candidate":
+    """A version with its own test rows, which are answered now if they never were.
 
-    scores = {f"test_{name}": found[name] for name in ("accuracy", "macro_f1")}
-    page = model_page(found).decode()
-    tracking.attach(recipe, storage, run_id, files={"report.html": page}, **scores)
+    They may be gone by now: then those of the other one must do.
+    """
+    from bigmodel.artifact import Artifact
+    from bigmodel.evaluation.compare import Candidate
+
+    own = beside(version, storage)
+    if own.test_rows() is None:
+        with suppress(DataError):
+            evaluate(version, storage=storage)
+    artifact = Artifact.load(version.uri, digest=version.digest)
+    return Candidate(str(version), artifact, own)
 
 
 def _digest(texts: Any) -> str:

@@ -7,6 +7,7 @@ from bigmodel.cluster.session import in_submitted_job, ray_session
 from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
+from jobs.versions import beside
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,6 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
     """A new version of the recipe's model, its run tracked; the metrics are the valid split's."""
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
-    from bigmodel.evaluation.beside import Beside
     from bigmodel.registry import Registry
     from bigmodel.training.crossval import cross_validate
     from bigmodel.training.trainer import fit
@@ -71,17 +71,22 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
         fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
-        about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id)}
-        if recipe.evaluate.folds:
-            about["folds"] = cross_validate(prepared, recipe).figures()
-        Beside.of(recipe.storage, fitted.artifact.digest).keep_run(about)
-        return Registry(recipe.storage, recipe.tracking.uri).publish(
+        version = Registry(recipe.storage, recipe.tracking.uri).publish(
             recipe.name,
             fitted.uri,
             digest=fitted.artifact.digest,
             metrics=fitted.artifact.metrics,
             run_id=run.run_id,
         )
+        own = beside(version, recipe.storage)
+        own.keep_known(prepared)
+        about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id)}
+        own.keep_run(about)
+        if recipe.evaluate.folds:
+            answered = cross_validate(prepared, recipe)
+            own.keep_folds(answered.table())
+            own.keep_run(about | {"folds": answered.figures()})
+        return version
 
 
 def _curves(epochs: list[dict[str, float]]) -> list[dict[str, float]]:

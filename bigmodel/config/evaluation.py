@@ -38,7 +38,9 @@ class GateConfig(Section):
         0.02, gt=0, lt=1, description="Macro-F1 that a version may seem to lose, at most."
     )
     slices: tuple[str, ...] = Field(
-        (), description='Values of slices that mustn\'t lose more either, as `"city=北京"`.'
+        (),
+        description="Slices whose accuracy mustn't fall by more than the margin either, as "
+        '`"city=北京"`, `"length=1–10"` or `"pattern=NAME"`; of at least 20 test rows.',
     )
 
 
@@ -77,6 +79,19 @@ class EvaluateConfig(Section):
     def _folds_are_several(self) -> "EvaluateConfig":
         if self.folds == 1:
             raise ValueError("folds = 1 leaves nothing to train on; take 0 or at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _the_gates_slices_are_there(self) -> "EvaluateConfig":
+        patterns = [f"pattern={one.name}" for one in self.patterns]
+        for name in self.gate.slices:
+            by = name.partition("=")[0]
+            if name not in patterns and ("=" not in name or by not in ("length", *self.columns)):
+                known = [f"{column}=…" for column in ("length", *self.columns)] + patterns
+                raise ValueError(
+                    f"gate.slices has {name!r}, which is no slice (known: {', '.join(known)}); "
+                    "name its column in evaluate.slices"
+                )
         return self
 
 

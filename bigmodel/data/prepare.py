@@ -197,6 +197,7 @@ def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
         plan.check_unchanged()
         entries.append(write_file(target, SUMMARY, _json(summary)))
         seal(target, entries)
+    folder(plan.recipe.storage).child(f"quarantine/{plan.recipe.name}").remove()  # of a refused one
     return _found(plan.rows_place)
 
 

@@ -1,6 +1,6 @@
 """What stands beside a version: its reports, the rows it was tested on, hashes of those it knows.
 
-An artefact holds nothing of a test; its reports lie in `reports/<digest>` of the storage.
+An artefact holds nothing of a test; its reports lie in `reports/versions` of the storage.
 """
 
 import json
@@ -17,12 +17,13 @@ from bigmodel.data.split import Keys
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.pages.model_page import model_page
-from bigmodel.storage import Folder, folder
+from bigmodel.storage import Folder
 
 OWN = "test"
 """The name of the report on a version's own test rows."""
 _KNOWN = "known.arrow"
 _RUN = "run.json"
+_GATE = "gate.json"
 
 Report = dict[str, Any]
 
@@ -32,10 +33,6 @@ class Beside:
     """The folder of one version."""
 
     place: Folder
-
-    @classmethod
-    def of(cls, storage: str, digest: str) -> "Beside":
-        return cls(folder(storage).child(f"reports/{digest[:16]}"))
 
     def save(self, name: str, report: Report) -> str:
         """Write a report as JSON and as a page; returns where the page is."""
@@ -86,6 +83,18 @@ class Beside:
     def run(self) -> dict[str, Any]:
         """What `keep_run` wrote; empty where nothing was."""
         return self._json(_RUN) or {}
+
+    def keep_folds(self, answered: pa.Table) -> None:
+        """Write what the models of a cross-validation said to the rows they weren't trained on."""
+        write_parquet(self.place, "folds.parquet", answered)
+
+    def keep_gate(self, decision: Mapping[str, Any]) -> None:
+        """Write what the gate said of the version when it was last asked."""
+        self.place.write(_GATE, json.dumps(decision, ensure_ascii=False, indent=1).encode())
+
+    def gate(self) -> dict[str, Any] | None:
+        """What `keep_gate` wrote; None where it was never asked."""
+        return self._json(_GATE)
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from bigmodel.artifact import Artifact
 from bigmodel.data.duplicates import near_any, near_units
 from bigmodel.data.prepared import find_rows
+from bigmodel.data.schema import CONFLICT, REMOVED
 from bigmodel.data.split import contains, key64
 from bigmodel.evaluation.answers import Answers, answer
 from bigmodel.evaluation.beside import Beside
@@ -37,7 +38,8 @@ class Candidate:
     def knows(self, rows: Labelled) -> npt.NDArray[np.bool_]:
         """[rows] equal to one that it was trained on or chosen by, or near to it.
 
-        Where its training rows are gone, the hashes that were kept tell those that are equal.
+        Where its training rows are gone, the hashes that were kept tell those that are equal; see
+        `is_known`.
         """
         written = self.written(rows)
         keys = np.fromiter((key64(text) for text in written), np.int64, len(written))
@@ -48,6 +50,22 @@ class Candidate:
             seen = table.filter(pa.compute.not_equal(table["split"], "test"))["written"].to_pylist()
             found = found | near_any(written, seen)
         return found
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything tells what it was trained on."""
+        return self.finds_near_rows or self.beside.known() is not None
+
+    def refused(self, rows: Labelled) -> npt.NDArray[np.bool_]:
+        """[rows] that its prepare set aside: taken out by a correction, or under several labels."""
+        prepared = find_rows(self.artifact.lineage)
+        if prepared is None:
+            return np.zeros(len(rows), np.bool_)
+        aside = prepared.quarantine()
+        texts = aside.filter(pa.compute.is_in(aside["reason"], pa.array([REMOVED, CONFLICT])))
+        normalizer = self.artifact.encoder.normalizer
+        keys = {normalizer(text) for text in texts["text"].to_pylist() if text}
+        return np.fromiter((text in keys for text in self.written(rows)), np.bool_, len(rows))
 
     @property
     def finds_near_rows(self) -> bool:
@@ -81,8 +99,12 @@ def ask_both(one: Candidate, other: Candidate, rows: Labelled) -> Pair:
 
 
 def both_test_rows(one: Candidate, other: Candidate) -> Labelled:
-    """The test rows of both, each text once, with its label in `one`; near ones in one unit."""
-    kept = [each.beside.test_rows() for each in (one, other)]
+    """The test rows of both, each text once; near ones in one unit.
+
+    A label is that in `other`, the newer one, whose data may have been corrected: a text that it
+    set aside is left out.
+    """
+    kept = [each.beside.test_rows() for each in (other, one)]
     tables = [rows.table() for rows in kept if rows is not None]
     if not tables:
         return NO_ROWS
@@ -91,9 +113,8 @@ def both_test_rows(one: Candidate, other: Candidate) -> Labelled:
     first = {text: place for place, text in reversed(list(enumerate(written)))}
     once = np.array(sorted(first.values()), np.int64)
     rows = together.take(once)
-    return Labelled(
-        rows.texts, rows.labels, near_units([written[place] for place in once]), rows.columns
-    )
+    rows = rows.take(~other.refused(rows))
+    return Labelled(rows.texts, rows.labels, near_units(one.written(rows)), rows.columns)
 
 
 def compare(pair: Pair, *, patterns: Sequence[Any], seed: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from bigmodel.config import EvaluateConfig
 from bigmodel.evaluation.compare import Candidate, Pair, ask_both, both_test_rows
 from bigmodel.evaluation.paired import difference
-from bigmodel.evaluation.slices import parts
+from bigmodel.evaluation.slices import FEWEST, parts
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ def decide(
         return Decision(True, "it is the first champion", {})
     if champion.artifact.digest == new.artifact.digest:
         return Decision(True, f"it is the same as {champion.name}, byte for byte", {})
+    for one in (new, champion):
+        if not one.is_known:
+            why = f"which rows {one.name} was trained on isn't known any more"
+            return Decision(False, why, {"champion": champion.name})
     pair = ask_both(champion, new, both_test_rows(champion, new))
     numbers: dict[str, Any] = {
         "champion": champion.name,
@@ -62,9 +66,12 @@ def _fault(new: str, numbers: dict[str, Any]) -> str:
         fault = "is worse" if numbers["verdict"] == "worse" else "isn't shown to be as good"
         return f"it {fault}: {_said(numbers)}, and no more than {margin} may be lost"
     for one in numbers["slices"]:
-        if not one["rows"]:
-            return f"no test row is in the slice {one['slice']} of evaluate.gate.slices"
-        if one["difference"] <= -margin:
+        if one["rows"] < FEWEST:
+            return (
+                f"{one['rows']} test rows are in the slice {one['slice']} of evaluate.gate.slices, "
+                f"and fewer than {FEWEST} tell nothing"
+            )
+        if one["difference"] < -margin:
             return (
                 f"it falls by {-one['difference']:.3f} in accuracy on the {one['rows']:,} rows of "
                 f"the slice {one['slice']}, and no more than {margin} may be lost; overall "

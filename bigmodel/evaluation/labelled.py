@@ -1,6 +1,6 @@
 """Labelled rows to judge a model by: its own test split, a file, or what a version kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from bigmodel.data.duplicates import near_units
 from bigmodel.data.files import files_of
 from bigmodel.data.prepared import find_rows
 from bigmodel.data.read import check_unreadable, read_rows
-from bigmodel.data.schema import kept_columns, kept_name
+from bigmodel.data.schema import LabelSet, kept_columns, kept_name
 from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
 from bigmodel.metrics import Ids
@@ -65,11 +65,11 @@ def own_test_rows(artifact: Artifact) -> Labelled:
     return Labelled.of(table.filter(pa.compute.equal(table["split"], "test")))
 
 
-def rows_of_file(path: str, artifact: Artifact) -> Labelled:
+def rows_of_file(path: str, artifact: Artifact, known: Collection[str]) -> Labelled:
     """Every readable row of a file, glob or folder, duplicates included.
 
-    The columns are those of the artefact's recipe. DataError where most rows
-    can't be read, none can be used, or one has a label that the model doesn't know.
+    The columns are those of the artefact's recipe. DataError where most rows can't be read, none
+    can be used, or one has a label that isn't `known`.
     """
     normalizer, recipe = artifact.encoder.normalizer, artifact.recipe
     config = recipe.data.of_another_file()
@@ -87,9 +87,9 @@ def rows_of_file(path: str, artifact: Artifact) -> Labelled:
             ]
             found.append(good.filter(pa.array(usable, pa.bool_())))
         check_unreadable(source, unreadable, rows)
-    table = pa.concat_tables(found, promote_options="default")
-    if not len(table):
+    if not sum(map(len, found)):
         raise DataError(f"{path}: no usable rows; expected labelled texts")
-    artifact.labels.ids(table["label"].to_pylist(), where=path)
+    table = pa.concat_tables(found, promote_options="default")
+    LabelSet.of(known).ids(table["label"].to_pylist(), where=path)
     unit = near_units([normalizer(text) for text in table["text"].to_pylist()])
     return Labelled.of(table.append_column("unit", pa.array(unit)))

@@ -25,7 +25,7 @@ MOST_LISTED = 20  # suspects on the page; their file has more
 def data_page(name: str, found: Figures, suspects: Sequence[Figures]) -> bytes:
     """The page of a recipe's data; `suspects` are rows with `suggested` and `score`."""
     aside = sum(found["quarantined"].values())
-    quick = found["quick_model"]
+    doubted = found["doubted"]
     return page(
         f"Data of {name}",
         tiles(
@@ -35,7 +35,7 @@ def data_page(name: str, found: Figures, suspects: Sequence[Figures]) -> bytes:
                 "set aside": f"{aside:,}",
                 "duplicates": f"{found['duplicates']:,}",
                 "labels": f"{len(found['classes']['rows']):,}",
-                "suspects": f"{quick['found']:,}",
+                "suspects": f"{doubted['found']:,}",
             }
         ),
         alerts(found["warnings"]) or paragraph("Nothing stands out."),
@@ -60,18 +60,18 @@ def _labels(found: Figures) -> Iterable[Html]:
 
 
 def _suspects(found: Figures, suspects: Sequence[Figures]) -> Iterable[Html]:
-    quick = found["quick_model"]
-    if quick["agreed"] is None:
+    doubted = found["doubted"]
+    if doubted["agreed"] is None:
         yield paragraph("Too few rows to say.")
         return
-    of = "a sample of " if quick["sampled"] else ""
+    of = "a sample of " if doubted["sampled"] else ""
     yield paragraph(
-        f"A quick model read {of}{quick['examined']:,} rows, each without having learnt from it or "
-        f"from what is nearly equal to it. It agrees with the label of {quick['agreed']:.1%} of "
-        f"them; of {quick['found']:,} it is rather sure that they belong elsewhere, but it can be "
-        f"the one that is wrong. suspects.csv has the first {quick['listed']:,}: mend its column "
-        "label (empty it to leave the text out) and name the file as data.corrections. Rows that "
-        "you leave as they are change nothing."
+        f"A {doubted['by']} model read {of}{doubted['examined']:,} rows, each without having "
+        "learnt from it or from what is nearly equal to it. It agrees with the label of "
+        f"{doubted['agreed']:.1%} of them; of {doubted['found']:,} it is rather sure that they "
+        "belong elsewhere, but it can be the one that is wrong. The list of suspects has the first "
+        f"{doubted['listed']:,}: mend its column label (empty it to leave the text out) and name "
+        "the file as data.corrections. Rows that you leave as they are change nothing."
     )
     yield link("suspects.csv", "suspects.csv")
     yield table(
@@ -84,8 +84,8 @@ def _suspects(found: Figures, suspects: Sequence[Figures]) -> Iterable[Html]:
     yield subsection(
         "Labels it confuses most",
         table(
-            ("label", "the quick model says", "rows"),
-            ((pair["label"], pair["said"], pair["rows"]) for pair in quick["confused"]),
+            ("label", "the model says", "rows"),
+            ((pair["label"], pair["said"], pair["rows"]) for pair in doubted["confused"]),
         ),
     )
 

@@ -37,6 +37,14 @@ class OutOfFold:
     fold: Ids
     probabilities: Scores
 
+    def table(self) -> pa.Table:
+        """The rows by key, with their label, fold, and the probability of each label."""
+        table = self.rows.select(["key", "label"]).append_column("fold", pa.array(self.fold))
+        for place, name in enumerate(self.labels.names):
+            column = pa.array(self.probabilities[:, place].astype(np.float32))
+            table = table.append_column(f"probability {name}", column)
+        return table
+
     def figures(self) -> dict[str, Any]:
         """Accuracy and macro-F1: their mean over the folds, their spread (standard deviation of the
         folds), and each."""

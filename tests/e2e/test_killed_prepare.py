@@ -14,7 +14,7 @@ def test_a_killed_prepare_leaves_nothing_that_looks_finished_and_the_next_cleans
     start, run, wait_for, tmp_path
 ):
     killed = start("prepare", RECIPE, cwd=tmp_path, ray=True)
-    scratch = "storage/prepared/encoded/.*/scratch/rows-*"
+    scratch = "storage/prepared/encoded/.*/scratch-*/rows-*"
     wait_for(lambda: list(tmp_path.glob(scratch)), within_s=120)
     killed.process.kill()
     assert killed.code == -signal.SIGKILL

@@ -27,7 +27,7 @@ def test_a_run_leaves_a_page_and_the_rows_with_their_answers(demo):
     page = Path(demo.run.json["report"])
     assert page.name == "test.html" and "reviews@1" in page.read_text(encoding="utf-8")
     report = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
-    assert report["gate"] == {"passed": True, "why": "it is the first champion"}
+    assert report["gate"]["passed"] is True
     assert report["baselines"]["majority"]["accuracy"] < report["accuracy"]
     low, high = report["interval"]["accuracy"]
     assert low < report["accuracy"] < high and high - low < 0.06

@@ -24,7 +24,11 @@ def report(rows, **about):
     """All that `check` has found, without its files."""
     prepared = SmallPrepared(rows, **about)
     suspects = find_suspects(prepared, seed=0)
-    found = prepared.summary | describe(prepared) | {"quick_model": suspects.figures()}
+    found = (
+        prepared.summary
+        | describe(prepared)
+        | {"doubted": {"by": "quick linear", **suspects.figures()}}
+    )
     return found | {"warnings": warnings(found, RECIPE)}
 
 

@@ -8,7 +8,13 @@ import pyarrow as pa
 import pytest
 
 from bigmodel.config import EvaluateConfig, GateConfig
-from bigmodel.data.prepared import write_arrow
+from bigmodel.data.prepared import (
+    PreparedRows,
+    find_sealed,
+    seal,
+    write_arrow,
+    write_parquet,
+)
 from bigmodel.data.split import key64
 from bigmodel.evaluation.answers import answer
 from bigmodel.evaluation.beside import OWN, Beside
@@ -16,6 +22,7 @@ from bigmodel.evaluation.compare import Candidate, ask_both, both_test_rows, com
 from bigmodel.evaluation.gate import decide
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.predictor import Predictor
+from bigmodel.storage import folder
 
 TIMES = 20  # each review, with another ending
 
@@ -35,7 +42,7 @@ def negated(artifact):
 
 def candidate(tmp_path, name, artifact, rows, *, known=()):
     """A version with its test rows, and the hashes of the texts that it knows."""
-    beside = Beside.of(str(tmp_path), name * 16)
+    beside = Beside(folder(tmp_path / name))
     if rows is not None:
         truth = artifact.labels.ids(rows.labels, where=name)
         beside.keep_answers(OWN, rows, answer(Predictor(artifact), rows.texts, truth, rows.unit))
@@ -108,9 +115,9 @@ def test_a_slice_that_falls_keeps_it_out(tiny, reviews, tmp_path):
     found = decide(new, champion, config, seed=0)
     assert found.numbers["slices"] == [{"slice": "city=北京", "rows": TIMES, "difference": -1.0}]
     assert not found.passed and "on the 20 rows of the slice city=北京" in found.why
-    nowhere = EvaluateConfig(slices=("city",), gate=GateConfig(slices=("city=广州",), margin=0.3))
-    found = decide(new, champion, nowhere, seed=0)
-    assert not found.passed and found.why.startswith("no test row is in the slice city=广州")
+    few = EvaluateConfig(slices=("city",), gate=GateConfig(slices=("city=广州",), margin=0.3))
+    found = decide(new, champion, few, seed=0)
+    assert not found.passed and found.why.startswith("0 test rows are in the slice city=广州")
 
 
 class Flipping:
@@ -154,12 +161,36 @@ def test_a_label_that_one_does_not_know_counts_against_it(train_tiny, tiny, revi
 
 
 @pytest.mark.parametrize("which", ["one", "other"])
-def test_each_text_is_asked_once_with_the_label_of_the_first(tiny, reviews, tmp_path, which):
+def test_each_text_is_asked_once_with_the_label_of_the_newer(tiny, reviews, tmp_path, which):
     rows = rows_of(reviews, "，").take(np.arange(4))
     contrary = replace(rows, labels=rows.labels[::-1])
     one = candidate(tmp_path, "1", tiny, rows)
     other = candidate(tmp_path, "2", tiny, contrary)
     first, second = (one, other) if which == "one" else (other, one)
     both = both_test_rows(first, second)
-    expected = rows if which == "one" else contrary
+    expected = contrary if which == "one" else rows
     assert (both.texts, both.labels) == (rows.texts, list(expected.labels))
+
+
+def test_a_text_that_the_newer_one_took_out_is_not_asked(tiny, reviews, tmp_path, monkeypatch):
+    rows = rows_of(reviews, "，")
+    one, other = (candidate(tmp_path, name, tiny, rows) for name in "12")
+    aside = pa.table({"reason": ["removed", "empty"], "text": [rows.texts[3], rows.texts[5]]})
+    seal(folder(tmp_path), [write_parquet(folder(tmp_path), "quarantine.parquet", aside)])
+    prepared = PreparedRows(find_sealed(folder(tmp_path)))
+    newer = lambda lineage: prepared if lineage == {"prepared": "2"} else None  # noqa: E731
+    monkeypatch.setattr("bigmodel.evaluation.compare.find_rows", newer)
+    other = replace(other, artifact=replace(tiny, digest="2", lineage={"prepared": "2"}))
+    assert rows.texts[3] not in both_test_rows(one, other).texts
+    assert len(both_test_rows(one, other)) == len(rows) - 1
+    assert len(both_test_rows(other, one)) == len(rows)
+
+
+def test_of_what_nobody_knows_the_training_rows_nothing_is_shown(tiny, reviews, tmp_path):
+    rows = rows_of(reviews, "，")
+    champion, new = (candidate(tmp_path, name, tiny, rows) for name in "12")
+    (tmp_path / "2" / "known.arrow").unlink()
+    for first, second in ((champion, new), (new, champion)):
+        found = decide(second, first, CONFIG, seed=0)
+        assert not found.passed
+        assert found.why == "which rows reviews@2 was trained on isn't known any more"

@@ -14,6 +14,7 @@ from bigmodel.evaluation.beside import OWN, Beside
 from bigmodel.evaluation.labelled import Labelled, own_test_rows, rows_of_file
 from bigmodel.evaluation.report import report
 from bigmodel.predictor import Predictor
+from bigmodel.storage import folder
 
 
 def labelled(reviews, times=1, **columns):
@@ -38,7 +39,7 @@ def test_rows_come_back_from_a_table(reviews):
 def test_every_readable_row_of_a_file_is_scored_duplicates_included(tiny, tmp_path):
     path = tmp_path / "评论.csv"
     path.write_text("text,label\n很好,正面\n很好,正面\n,正面\n太差,负面\n", encoding="utf-8")
-    rows = rows_of_file(str(path), tiny)
+    rows = rows_of_file(str(path), tiny, tiny.labels.names)
     assert rows.texts == ["很好", "很好", "太差"] and rows.labels == ["正面", "正面", "负面"]
     assert rows.unit[0] == rows.unit[1] != rows.unit[2]
 
@@ -47,7 +48,7 @@ def test_the_files_of_a_folder_are_scored_together_whatever_their_encodings(tiny
     (tmp_path / "评论.csv").write_text("text,city,label\n很好,北京,正面\n", encoding="gb18030")
     (tmp_path / "更多.txt").write_text("负面\t太差\n负面\t\n", encoding="utf-8")
     config = EvaluateConfig(slices=("city",))
-    rows = rows_of_file(str(tmp_path), with_recipe(tiny, evaluate=config))
+    rows = rows_of_file(str(tmp_path), with_recipe(tiny, evaluate=config), tiny.labels.names)
     assert rows.texts == ["太差", "很好"] and rows.labels == ["负面", "正面"]
     assert rows.columns == {"city": [None, "北京"]}
 
@@ -64,7 +65,7 @@ def test_a_file_that_cannot_be_scored_is_refused(tiny, tmp_path, data, said):
     path = tmp_path / "评论.csv"
     path.write_text(data, encoding="utf-8")
     with pytest.raises(DataError, match=rf"^{path}: {said}"):
-        rows_of_file(str(path), tiny)
+        rows_of_file(str(path), tiny, tiny.labels.names)
 
 
 def test_test_rows_that_are_gone_are_told(tiny):
@@ -111,20 +112,20 @@ def test_what_a_promise_came_to_on_these_rows_is_told(tiny, reviews):
 
 
 def test_what_stands_beside_a_version_comes_back(tiny, reviews, tmp_path):
-    beside = Beside.of(str(tmp_path), "a" * 64)
+    beside = Beside(folder(tmp_path / "reviews"))
     assert beside.report() is None and beside.test_rows() is None
     assert beside.known() is None and beside.run() == {}
     rows = labelled(reviews, city=["北京"] * 24)
     found, answers = report(Predictor(tiny), rows, model="reviews@1", split="test")
     page = beside.save(OWN, found)
-    assert page == f"{tmp_path}/reports/{'a' * 16}/test.html"
+    assert page == f"{tmp_path}/reviews/test.html"
     assert "reviews@1" in Path(page).read_text(encoding="utf-8")
     beside.keep_answers(OWN, rows, answers)
     beside.keep_run({"curves": [{"epoch": 1.0, "train_loss": 0.5}]})
     assert beside.report() == json.loads(json.dumps(found))
     assert beside.test_rows().table().equals(rows.table())
     assert beside.run()["curves"][0]["epoch"] == 1
-    table = pq.read_table(tmp_path / "reports" / ("a" * 16) / "test.parquet")
+    table = pq.read_table(tmp_path / "reviews" / "test.parquet")
     said = [answers.labels[i] for i in answers.predicted]
     assert table["predicted"].to_pylist() == said
     assert table["probability 正面"].to_numpy() == pytest.approx(answers.probabilities[:, 0])

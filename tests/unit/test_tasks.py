@@ -134,6 +134,7 @@ def test_no_row_is_lost_between_the_part_and_the_quarantine(tmp_path_factory, ou
             "row": pa.array(range(1, len(outcomes) + 1), pa.int64()),
             "text": pa.array([f"评{n}" for n in range(len(outcomes))], pa.string()),
             "label": pa.array(["正"] * len(outcomes), pa.string()),
+            "group": pa.nulls(len(outcomes), pa.string()),
             "reason": pa.nulls(len(outcomes), pa.string()),
             "detail": pa.nulls(len(outcomes), pa.string()),
             "raw": pa.nulls(len(outcomes), pa.binary()),
