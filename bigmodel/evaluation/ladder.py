@@ -16,7 +16,7 @@ from bigmodel.evaluation.labelled import Labelled
 from bigmodel.evaluation.paired import difference
 from bigmodel.evaluation.scores import interval_of
 from bigmodel.predictor import Predictor
-from bigmodel.recipe import KIND_DEFAULTS, with_values
+from bigmodel.recipe import KIND_DEFAULTS, make_recipe, merge
 
 FEWEST_TIMED = 1_000  # texts; the slowest ten of them decide the 99th percentile
 _WARM_UP = 20
@@ -32,12 +32,18 @@ class Rung:
 
 
 def of_kind(recipe: Recipe, kind: str) -> Recipe:
-    """The recipe with another kind of model, and what that kind changes elsewhere by default."""
+    """The recipe with another kind of model, whose defaults give way to what was written in it.
+
+    A value that is also the default of the recipe's own kind counts as not written.
+    """
     if kind == recipe.model.kind:
         return recipe
-    defaults = KIND_DEFAULTS[kind]
-    values = {f"{name}.{key}": v for name, keys in defaults.items() for key, v in keys.items()}
-    return with_values(recipe, {"model.kind": kind, **values})
+    written = recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    for name, defaults in KIND_DEFAULTS[recipe.model.kind].items():
+        section = written[name]
+        written[name] = {k: v for k, v in section.items() if v != defaults.get(k)}
+    merge(written, {"model": {"kind": kind}})
+    return make_recipe(written, recipe.name)
 
 
 def climb(rungs: Mapping[str, Rung], rows: Labelled, *, margin: float, seed: int) -> dict[str, Any]:

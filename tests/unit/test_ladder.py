@@ -11,7 +11,7 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.evaluation.ladder import FEWEST_TIMED, Rung, climb, latency, of_kind
 from bigmodel.pages.ladder_page import ladder_page, sentence
-from bigmodel.recipe import make_recipe
+from bigmodel.recipe import KIND_DEFAULTS, make_recipe
 
 LABELS = LabelSet(("正面", "负面"))
 
@@ -86,11 +86,23 @@ def test_every_kind_is_timed_on_the_same_texts_one_by_one(count):
 
 def test_another_kind_keeps_the_recipe_and_brings_its_own_defaults():
     tree = {"name": "reviews", "data": {"train": "评论.csv"}}
-    recipe = make_recipe(tree | {"model": {"kind": "mlp"}, "train": {"learning_rate": 0.5}}, "r")
+    recipe = make_recipe(tree | {"model": {"kind": "mlp", "bag": {"embedding_size": 8}}}, "r")
     assert of_kind(recipe, "mlp") == recipe
     bag = of_kind(recipe, "bag")
     assert (bag.model.kind, bag.train.learning_rate) == ("bag", 5e-3)
+    assert bag.model.bag.embedding_size == 8
     assert (bag.data, bag.text, bag.seed) == (recipe.data, recipe.text, recipe.seed)
+    assert of_kind(recipe, "linear").train.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize("kind", ["linear", "bag", "mlp"])
+def test_what_was_written_in_the_recipe_goes_before_a_kinds_defaults(kind):
+    train = {"learning_rate": 0.5, "epochs": 7}
+    tree = {"name": "reviews", "data": {"train": "评论.csv"}, "model": {"kind": kind}}
+    recipe = make_recipe(tree | {"train": train}, "r")
+    for other in KIND_DEFAULTS:
+        made = of_kind(recipe, other)
+        assert (made.model.kind, made.train) == (other, recipe.train)
 
 
 @pytest.mark.parametrize(
