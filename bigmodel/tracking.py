@@ -164,11 +164,13 @@ def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
     mark = marks / entry.run
     with answering(storage, uri):
         marks.mkdir(parents=True, exist_ok=True)
-        file = mark.open("w")
+        aside = marks.with_name(f"{entry.run}.starting")
+        file = aside.open("w")
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps({"uri": uri, "name": entry.name}))
         file.flush()
+        aside.rename(mark)  # nobody sees one that is not yet locked and written
         try:
             yield
         finally:
@@ -176,7 +178,7 @@ def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
 
 
 def _end_the_dead(client: Any, storage: str, uri: str | None) -> None:
-    """Mark the runs as KILLED whose processes were."""
+    """Mark the runs as KILLED whose processes were; a mark that says nothing is only removed."""
     marks = _marks(storage)
     for mark in sorted(marks.glob("*")) if marks else ():
         with suppress(FileNotFoundError), mark.open() as file:
@@ -184,14 +186,18 @@ def _end_the_dead(client: Any, storage: str, uri: str | None) -> None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            if not os.fstat(file.fileno()).st_nlink:  # the run ended just now
+                continue
             said = json.loads(file.read() or "{}")
-            if said.get("uri") == uri:
+            if said and said["uri"] != uri:
+                continue
+            if said:
                 entry = Entry(mark.name, said["name"], status="KILLED", ended=_now())
                 try:
                     outbox.tell(client, storage, uri, entry)
                 except ClusterError as error:  # such as a database that was deleted since
                     log.warning("run %s is not marked as killed: %s", mark.name, error)
-                mark.unlink()
+            mark.unlink()
 
 
 def _marks(storage: str) -> Path | None:

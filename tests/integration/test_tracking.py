@@ -1,5 +1,6 @@
 """What a run leaves in MLflow, and what is said where it can't."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -160,6 +161,35 @@ def test_the_mark_of_a_run_that_no_database_knows_holds_up_nothing(
     with tracking.run(recipe(), mlflow_storage, verb="train"):
         assert not mark.exists()
     assert f"run {mark.name} is not marked as killed: MLflow's database" in caplog.text
+
+
+def test_an_empty_mark_is_removed_and_holds_up_nothing(mlflow_storage: str) -> None:
+    mark = Path(mlflow_storage, "mlflow", "running", "1" * 32)
+    mark.parent.mkdir(exist_ok=True)
+    mark.touch()
+    with tracking.run(recipe(), mlflow_storage, verb="train") as run:
+        assert [path.name for path in mark.parent.iterdir()] == [run.run_id]
+
+
+def test_a_run_that_ends_while_another_begins_stays_as_it_ended(
+    mlflow_storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.run(recipe(), mlflow_storage, verb="train") as run:
+        pass
+    mark = Path(mlflow_storage, "mlflow", "running", run.run_id)
+    mark.write_text('{"uri": null, "name": "reviews"}', encoding="utf-8")
+    flock = fcntl.flock
+
+    def ended_before(file: Any, how: int) -> None:
+        mark.unlink(missing_ok=True)
+        flock(file, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", ended_before)
+        with tracking.run(recipe(), mlflow_storage, verb="train"):
+            pass
+    kept = tracking.open_client(mlflow_storage, None).get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
 
 
 def test_a_report_is_added_to_a_run_that_has_ended(mlflow_storage: str) -> None:
