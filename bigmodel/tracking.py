@@ -76,7 +76,7 @@ class Run:
         )
         if not outbox.tell(self._client, self._storage, self._uri, entry):
             log.warning(
-                "MLflow at %s doesn't answer; run %s is kept in %s, and is sent by the next "
+                "MLflow at %s didn't take run %s; it is kept in %s, and is sent by the next "
                 "command that reaches it",
                 self._uri,
                 self.run_id,
@@ -110,12 +110,18 @@ def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
 def attach(
     recipe: Recipe, storage: str, run_id: str, *, files: Mapping[str, str], **metrics: float
 ) -> None:
-    """Add files of text and scores to a run that has ended, as its evaluation does."""
+    """Add files of text and scores to a run that has ended, as its evaluation does.
+
+    A run that is gone, or MLflow's refusal, is a warning: what was found stands elsewhere too.
+    """
     uri = server(recipe.tracking.uri)
     client = outbox.reach(storage, uri)
     points = [(key, float(value), _now(), 0) for key, value in metrics.items()]
     entry = Entry(run_id, recipe.name, metrics=points, files=files)
-    outbox.tell(client, storage, uri, entry)
+    try:
+        outbox.tell(client, storage, uri, entry)
+    except ClusterError as refusal:
+        log.warning("nothing was added to run %s: %s", run_id, refusal)
 
 
 def check_place(recipe: Recipe) -> None:

@@ -207,6 +207,19 @@ def test_a_report_is_added_to_a_run_that_has_ended(mlflow_storage: str) -> None:
     assert tracking.flat(again) == tracking.flat(ours)
 
 
+def test_a_report_for_a_run_that_was_deleted_is_a_warning(
+    mlflow_storage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = recipe("deleted", storage=mlflow_storage)
+    with tracking.run(ours, mlflow_storage, verb="train") as run:
+        pass
+    tracking.open_client(mlflow_storage, None).delete_run(run.run_id)
+    tracking.attach(ours, mlflow_storage, run.run_id, files={"report.html": "<p>很好</p>"}, a=0.8)
+    (said,) = caplog.messages
+    assert said.startswith(f"nothing was added to run {run.run_id}: MLflow's database")
+    assert "deleted" in said
+
+
 def test_a_server_with_a_password_in_its_variable_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
