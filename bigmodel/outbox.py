@@ -51,24 +51,30 @@ def reach(storage: str, uri: str | None) -> Any:
     return client
 
 
-def keep(storage: str, entry: Entry) -> None:
-    """Write an entry where `upload` finds it, behind those that stand there."""
+def keep(storage: str, entry: Entry) -> Folder:
+    """Write an entry where `upload` finds it, behind those that stand there: in this folder."""
     text = json.dumps(asdict(entry), ensure_ascii=False)
-    _place(storage).child(f"{time.time_ns():020d}").write("entry.json", text.encode())
+    place = _place(storage).child(f"{time.time_ns():020d}")
+    place.write("entry.json", text.encode())
+    return place
 
 
 def tell(client: Any, storage: str, uri: str | None, entry: Entry) -> bool:
-    """Send an entry after those before it; False if a server is away, and the entry is kept."""
+    """Send an entry after those before it; False if a server didn't take it, and it is kept."""
     if uri is None:
         with answering(storage, uri):
             send(client, entry, storage)
         return True
-    keep(storage, entry)
-    return upload(client, storage, uri)
+    kept = keep(storage, entry)
+    upload(client, storage, uri)
+    return not kept.names()
 
 
 def upload(client: Any, storage: str, uri: str) -> bool:
-    """Send what was kept, oldest first; False if the server is away. What it refuses stays."""
+    """Send what was kept, oldest first; False if the server is away. What it refuses stays.
+
+    A server that fails on one entry but answers otherwise has refused that entry.
+    """
     place = _place(storage)
     if not place.names():
         return True
@@ -80,12 +86,21 @@ def upload(client: Any, storage: str, uri: str) -> bool:
             try:
                 with answering(storage, uri):
                     send(client, entry, storage)
-            except Away:
-                return False
             except ClusterError as refusal:
+                if isinstance(refusal, Away) and not _answers(client, storage, uri):
+                    return False
                 log.warning("%s/%s is not taken: %s", place.uri, name, refusal)
             else:
                 place.child(name.partition("/")[0]).remove()
+    return True
+
+
+def _answers(client: Any, storage: str, uri: str) -> bool:
+    try:
+        with answering(storage, uri):
+            client.search_experiments(max_results=1)
+    except Away:
+        return False
     return True
 
 

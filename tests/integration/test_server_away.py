@@ -63,11 +63,11 @@ def test_what_happened_while_the_server_was_away_is_sent_by_the_next_command(
         version = publish(during, "away", tmp_path, server)
     assert (version.version, str(version)) == (0, f"{tmp_path}/models/away/{during.run_id}")
     assert caplog.messages == [
-        f"MLflow at {server.uri} doesn't answer; run {before.run_id} is kept in "
+        f"MLflow at {server.uri} didn't take run {before.run_id}; it is kept in "
         f"{tmp_path}/mlflow/kept, and is sent by the next command that reaches it",
         f"MLflow at {server.uri} doesn't answer (Connection refused); check tracking.uri; "
         "the run goes on without it",
-        f"MLflow at {server.uri} doesn't answer; run {during.run_id} is kept in "
+        f"MLflow at {server.uri} didn't take run {during.run_id}; it is kept in "
         f"{tmp_path}/mlflow/kept, and is sent by the next command that reaches it",
     ]
     assert len(kept(tmp_path)) == 4
@@ -143,6 +143,36 @@ def test_what_a_server_refuses_stays_and_holds_up_nothing(
     assert "is not taken: MLflow at" in caplog.text and "not found" in caplog.text
     assert client.get_experiment_by_name("taken")
     assert len(kept(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "INVALID_PARAMETER_VALUE"])
+def test_an_entry_that_breaks_the_server_holds_up_no_other(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos import databricks_pb2
+
+    storage, outbox, ours = str(tmp_path), tracking.outbox, recipe(f"broken-{code}", server)
+    client = outbox.reach(storage, server.uri)
+    send = outbox.send
+
+    def breaks(client: object, entry: outbox.Entry, storage: str) -> str:
+        if entry.tags.get("坏") == code:
+            raise MlflowException("broken by this entry", getattr(databricks_pb2, code))
+        return send(client, entry, storage)
+
+    monkeypatch.setattr(outbox, "send", breaks)
+    broken = outbox.Entry("kept-3", ours.name, tags={"坏": code})
+    assert not outbox.tell(client, storage, server.uri, broken)
+    assert outbox.tell(client, storage, server.uri, outbox.Entry("kept-4", ours.name))
+    assert caplog.text.count("is not taken: MLflow at") == 2
+    assert len(kept(tmp_path)) == 1
+    (found,) = client.search_runs([client.get_experiment_by_name(ours.name).experiment_id])
+    assert found.data.tags["kept_as"] == "kept-4"
 
 
 def test_an_object_store_keeps_it_as_well(server: Server, s3: str) -> None:
