@@ -1,5 +1,6 @@
 """Cross-validation: every training row answered by a model that never saw it or its like."""
 
+import heapq
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,14 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedRows
 from bigmodel.data.schema import LabelSet
 from bigmodel.data.split import Keys, join, key64
+from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
 from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.training.fitting import TrainingData, fit_weights
 from bigmodel.training.team import Team
 
-_VALID = 10  # one in so many units of a fold's training rows chooses its epoch and temperature
+_VALID = 10  # one in so many of a fold's training rows chooses its epoch and temperature
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,13 @@ class _Dealt:
 
 
 def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
-    """Train `evaluate.folds` models, a Ray task of one process each."""
+    """Train `evaluate.folds` models, a Ray task of one process each; DataError of too few units."""
     table = prepared.table()
     table = table.filter(pa.compute.not_equal(table["split"], "test")).combine_chunks()
     truth = prepared.labels.ids(table["label"].to_pylist(), where=prepared.origin.place.uri)
     folds = recipe.evaluate.folds
     unit = units(table)
-    fold = _deal(unit, folds, seed=recipe.seed)
+    fold = _folds(unit, folds, seed=recipe.seed)
     probabilities = np.zeros((len(truth), len(prepared.labels)))
     text, weight = table["text"].combine_chunks(), table["weight"].to_numpy()
     dealt = ray.put(
@@ -109,10 +111,41 @@ def units(table: pa.Table) -> Keys:
     return join(table["unit"].to_numpy(), np.array(group, np.int64))
 
 
+def _folds(unit: Keys, folds: int, *, seed: int) -> Ids:
+    """The fold of each row; every fold has rows, and leaves units to train and to validate on."""
+    fold = _deal(unit, folds, seed=seed)
+    names, first = np.unique(unit, return_index=True)
+    held = np.bincount(fold[first], minlength=folds)
+    if not held.all() or len(names) - held.max() < 2:
+        raise DataError(
+            f"{len(unit):,} training rows in {len(names)} units, as near-duplicates and rows of "
+            f"one group stay together; expected more for {folds} folds that leave two units each "
+            "to train on; lower evaluate.folds or add data"
+        )
+    return fold
+
+
+def _held_out(unit: Keys, *, seed: int) -> npt.NDArray[np.bool_]:
+    """About one in _VALID of the rows of at least two units: whole units, and not all."""
+    hands = min(_VALID, len(np.unique(unit)))
+    return np.asarray(_deal(unit, hands, seed=seed) == hands - 1)
+
+
 def _deal(unit: Keys, hands: int, *, seed: int) -> Ids:
-    """A number below `hands` for each row, the same for a unit; hands of almost equal units."""
-    names, place = np.unique(unit, return_inverse=True)
-    return np.asarray(np.random.default_rng(seed).permutation(len(names))[place] % hands)
+    """A number below `hands` for each row, the same for a unit; hands of almost equal rows.
+
+    The largest unit comes first, of equal ones any; each goes to the hand that has the fewest rows
+    (Graham's LPT rule, 1969).
+    """
+    _, place, sizes = np.unique(unit, return_inverse=True, return_counts=True)
+    chance = np.random.default_rng(seed).permutation(len(sizes))
+    held = [(0, hand) for hand in range(hands)]
+    dealt = np.zeros(len(sizes), np.int64)
+    for number in np.lexsort((chance, -sizes)):
+        rows, hand = held[0]
+        dealt[number] = hand
+        heapq.heapreplace(held, (rows + int(sizes[number]), hand))
+    return np.asarray(dealt[place])
 
 
 def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
@@ -122,7 +155,7 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
     torch.set_num_threads(1)
     recipe, truth, fold = Recipe.model_validate_json(text), dealt.truth, dealt.fold
     others = np.flatnonzero(fold != number)
-    held = _deal(dealt.unit[others], _VALID, seed=recipe.seed + 1 + number) == 0
+    held = _held_out(dealt.unit[others], seed=recipe.seed + 1 + number)
 
     def of(rows: Ids) -> list[str]:
         return list(dealt.text.take(pa.array(rows)).to_pylist())
