@@ -1,9 +1,14 @@
-"""The versions in MLflow's registry: through MLflow or, much sooner, from its local database."""
+"""The versions in MLflow's registry: through MLflow or, much sooner, from its local database.
+
+The moves of aliases are kept there as the versions of a model of their own.
+"""
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +27,24 @@ class Record(NamedTuple):
     created: int
     tags: dict[str, str]
     aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One attempt to take an alias from version `expected` to version `to`; None is nowhere.
+
+    Without an alias, it is the version `expected` itself that was to be deleted.
+    """
+
+    alias: str
+    expected: int | None
+    to: int | None
+    who: str
+    why: str
+    numbers: dict[str, Any]
+    place: int
+    made: str
+    held: bool
 
 
 RECORDS = """
@@ -83,6 +106,48 @@ def append(client: Any, name: str, source: str, *, tags: dict[str, str], run_id:
     return int(client.create_model_version(name, source, run_id or None, tags=tags).version)
 
 
+def replay(records: Iterable[Record]) -> tuple[Move, ...]:
+    """Every move, oldest first, and whether it held.
+
+    An alias must be where it was expected, and goes to no version that was deleted before; a
+    version is not deleted while an alias stands at it.
+    """
+    standing: dict[str, int | None] = {}
+    deleted: set[int] = set()
+    moves = []
+    for record in records:
+        said = json.loads(record.tags["move"])
+        alias, expected, to = said["alias"], said["expected"], said["to"]
+        if alias:
+            held = expected == standing.get(alias) and to not in deleted
+            standing |= {alias: to} if held else {}
+        else:
+            held = expected not in standing.values()
+            deleted |= {expected} if held else set()
+        moves.append(Move(**said, place=record.version, made=time_of(record.created), held=held))
+    return tuple(moves)
+
+
+def lost(name: str, tried: Move, moves: Iterable[Move]) -> str:
+    """Why a promotion did not hold: what was moved or deleted before it."""
+    held = [move for move in moves if move.held and move.place < tried.place]
+    for move in held:
+        if not move.alias and move.expected == tried.to:
+            return (
+                f"{name}@{tried.to} was deleted by {move.who} at {move.made} ({move.why}); "
+                "promote another version"
+            )
+    wanted = f"version {tried.expected}" if tried.expected else "unset"
+    at = f"{name}@{tried.alias}"
+    won = next((move for move in reversed(held) if move.alias == tried.alias), None)
+    if won is None or won.to is None:
+        return f"{at} is unset, not {wanted} as expected; promote {name}@{tried.to} once more"
+    return (
+        f"{at} is version {won.to}, not {wanted} as expected: {won.who} moved it at {won.made} "
+        f"({won.why}); compare {name}@{tried.to} with {name}@{won.to} before you promote it"
+    )
+
+
 def source_of(uri: str) -> str:
     """What stands in MLflow for an artefact's path or URI.
 
@@ -96,6 +161,10 @@ def uri_of(source: str) -> str:
     """The path or URI that `source_of` was given; what isn't of ours stays as it is."""
     rest = source.removeprefix(SCHEME)
     return rest.removeprefix("/") if "://" in rest else rest
+
+
+def time_of(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _pages(search: Any, name: str | None) -> Iterator[Any]:

@@ -5,7 +5,6 @@ import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +12,25 @@ from bigmodel import outbox
 from bigmodel.config import NAME_PATTERN
 from bigmodel.connection import Away, answering, database, server
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.records import Record, append, read_client, read_database, source_of, uri_of
+from bigmodel.records import (
+    Move,
+    Record,
+    append,
+    lost,
+    read_client,
+    read_database,
+    replay,
+    source_of,
+    time_of,
+    uri_of,
+)
 from bigmodel.storage import folder
 from bigmodel.tracking import user
 
 MOVES = ".moves"
 """The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
+
+CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -36,21 +48,6 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}" if self.version else self.uri
-
-
-@dataclass(frozen=True)
-class Move:
-    """One attempt to point an alias at version `to`; `expected`: where it was, None for nowhere."""
-
-    alias: str
-    expected: int | None
-    to: int
-    who: str
-    why: str
-    numbers: dict[str, Any]
-    place: int
-    made: str
-    held: bool
 
 
 class Registry:
@@ -113,21 +110,16 @@ class Registry:
         return versions
 
     def moves(self, name: str) -> tuple[Move, ...]:
-        """Every attempt to move an alias of a model, oldest first, and whether it held."""
-        state: dict[str, int] = {}
-        moves = []
-        for record in self._records(name + MOVES):
-            said = json.loads(record.tags["move"])
-            held = said["expected"] == state.get(said["alias"])
-            if held:
-                state[said["alias"]] = said["to"]
-            moves.append(Move(**said, place=record.version, made=_time(record.created), held=held))
-        return tuple(moves)
+        """Every attempt to move an alias or delete a version, oldest first, and whether it held."""
+        return replay(self._records(name + MOVES))
 
     def current(self, name: str, alias: str) -> int | None:
-        """The version an alias stands at after all moves; what `promote` should expect."""
-        held = self._held(name, alias)
-        return held[-1].to if held else None
+        """The version an alias stands at after all moves; what `promote` should expect.
+
+        None where it stands nowhere, or at a version that MLflow's own page deleted.
+        """
+        stood = self._stood(name, alias)
+        return stood if stood in self._there(name) else None
 
     def promote(
         self,
@@ -149,44 +141,49 @@ class Registry:
                 "but not 'latest' and not a number"
             )
         self._version(name, to)  # which is there, or the name of one that is
-        if to == expected == self.current(name, alias):
+        stood = self._stood(name, alias)
+        if to == expected == stood:
             self._settle(name, alias)  # a promotion that was cut short left the alias behind
             return self._version(name, to)
-        who = f"{user()}@{socket.gethostname()}"
-        said = {"alias": alias, "expected": expected, "to": to, "who": who, "why": why}
-        tags = {"move": json.dumps(said | {"numbers": numbers}, ensure_ascii=False)}
-        place = self._append(name + MOVES, source_of("/moves"), tags=tags)
-        self._settle(name, alias)
-        moves = [move for move in self._held(name, alias) if move.place <= place]
-        if not moves or moves[-1].place != place:
-            won = moves[-1] if moves else None
-            raise ModelError(_lost(name, alias, to=to, expected=expected, won=won))
+        if expected is None and stood not in self._there(name):
+            expected = stood  # which was deleted, so that it stands nowhere
+        said = {"alias": alias, "expected": expected, "to": to, "why": why, "numbers": numbers}
+        move = self._move(name, said)
+        if not move.held:
+            raise ModelError(lost(name, move, self.moves(name)))
         return self._version(name, to)
 
-    def rollback(self, name: str, alias: str = "champion") -> Version:
-        """Point an alias at where it was before the last move that held (twice: as it was)."""
-        self.versions(name)  # of which there are some, or the names of models that have
-        held = self._held(name, alias)
-        before = held[-1].expected if held else None
+    def rollback(self, name: str, alias: str = CHAMPION) -> Version:
+        """Point an alias at where it was last, of what is still there (twice: as it was)."""
+        there = {version.version for version in self.versions(name)}
+        now = self.current(name, alias)
+        places = [move.expected for move in reversed(self._held(name, alias))]
+        before = next((place for place in places if place in there - {now}), None)
         if before is None:
             raise ModelError(
-                f"{name}: nothing to roll back, '{alias}' has stood at no other version; "
-                f"move it with: bigmodel models promote {name}@N {alias}"
+                f"{name}: nothing to roll back, '{alias}' has stood at no other version that is "
+                f"still there; move it with: bigmodel models promote {name}@N {alias}"
             )
-        return self.promote(
-            name, alias, to=before, expected=held[-1].to, why="rollback", numbers={}
-        )
+        return self.promote(name, alias, to=before, expected=now, why="rollback", numbers={})
 
-    def delete(self, name: str, version: int) -> None:
-        """Take a version out of the registry; its artefact's files stay."""
+    def delete(self, name: str, version: int, *, force: str | None = None) -> None:
+        """Take a version out of the registry; its artefact's files stay.
+
+        ModelError where an alias stands at it. `force`, a reason, takes the aliases away first,
+        only the champion's never. The deletion is a move, so that of it and a promotion at the
+        same time one is told.
+        """
         standing = {move.alias: move.to for move in self.moves(name) if move.held}
         aliases = {alias for alias, to in standing.items() if to == version}
         aliases.update(self._version(name, version).aliases)
-        if aliases:
-            raise ModelError(
-                f"{name}@{version} is {', '.join(sorted(aliases))} and stays; "
-                "promote another version first"
-            )
+        if aliases and (force is None or CHAMPION in aliases):
+            raise ModelError(_stays(name, version, aliases))
+        why = force or "deleted by hand"
+        said: dict[str, Any] = {"expected": version, "to": None, "why": why, "numbers": {}}
+        for alias in sorted(aliases):
+            self._move(name, {"alias": alias, **said})
+        if not self._move(name, {"alias": "", **said}).held:
+            raise ModelError(_stays(name, version, self._version(name, version).aliases))
         with answering(self._storage, self._uri):
             self._client.delete_model_version(name, str(version))
 
@@ -203,6 +200,23 @@ class Registry:
             f"{name} has no version {number} (found: {_numbers(versions)}); name one of these"
         )
 
+    def _there(self, name: str) -> set[int]:
+        return {record.version for record in self._records(name)}
+
+    def _stood(self, name: str, alias: str) -> int | None:
+        """Where the moves left an alias, be the version there or not."""
+        held = self._held(name, alias)
+        return held[-1].to if held else None
+
+    def _move(self, name: str, said: Mapping[str, Any]) -> Move:
+        """Append a move, let MLflow's alias follow, and find what became of it."""
+        who = f"{user()}@{socket.gethostname()}"
+        tags = {"move": json.dumps({**said, "who": who}, ensure_ascii=False)}
+        place = self._append(name + MOVES, source_of("/moves"), tags=tags)
+        if said["alias"]:
+            self._settle(name, said["alias"])
+        return next(move for move in self.moves(name) if move.place == place)
+
     def _held(self, name: str, alias: str) -> tuple[Move, ...]:
         return tuple(move for move in self.moves(name) if move.held and move.alias == alias)
 
@@ -213,10 +227,16 @@ class Registry:
         last writer of several leaves the right value.
         """
         with answering(self._storage, self._uri):
-            while to := self.current(name, alias):
-                if alias in self._version(name, to).aliases:
-                    return
-                self._client.set_registered_model_alias(name, alias, str(to))
+            while (to := self.current(name, alias)) != self._shown(name, alias):
+                if to:
+                    self._client.set_registered_model_alias(name, alias, str(to))
+                else:
+                    self._client.delete_registered_model_alias(name, alias)
+
+    def _shown(self, name: str, alias: str) -> int | None:
+        """Where MLflow has an alias."""
+        found = (one.version for one in self._records(name) if alias in one.aliases)
+        return next(found, None)
 
     def _append(self, name: str, source: str, *, tags: dict[str, str], run_id: str = "") -> int:
         with answering(self._storage, self._uri):
@@ -254,7 +274,7 @@ def _published(records: Iterable[Record]) -> tuple[Version, ...]:
             digest=record.tags["sha256"],
             aliases=record.aliases,
             metrics=json.loads(record.tags["metrics"]),
-            created=_time(record.created),
+            created=time_of(record.created),
             run_id=record.run_id,
         )
         for record in records
@@ -262,19 +282,13 @@ def _published(records: Iterable[Record]) -> tuple[Version, ...]:
     )
 
 
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-
-
 def _numbers(versions: Sequence[Version]) -> str:
     return ", ".join(str(version.version) for version in versions)
 
 
-def _lost(name: str, alias: str, *, to: int, expected: int | None, won: Move | None) -> str:
-    wanted = f"version {expected}" if expected else "unset"
-    if won is None:
-        return f"{name}@{alias} is unset, not {wanted} as expected; promote {name}@{to} once more"
-    return (
-        f"{name}@{alias} is version {won.to}, not {wanted} as expected: {won.who} moved it at "
-        f"{won.made} ({won.why}); compare {name}@{to} with {name}@{won.to} before you promote it"
-    )
+def _stays(name: str, version: int, aliases: Iterable[str]) -> str:
+    what = ", ".join(sorted(aliases)) or "promoted meanwhile"
+    remedy = "promote another version first"
+    if CHAMPION not in aliases:
+        remedy += f", or take it away with: bigmodel models delete {name}@{version} --force WHY"
+    return f"{name}@{version} is {what} and stays; {remedy}"

@@ -48,7 +48,7 @@ def _show_with_moves(result: dict[str, Any]) -> "RenderableType":
         return _show_one(result)
     grid = Table("moved", "alias", "from", "to", "who", "why", "", title="Moves")
     for move in result["moves"]:
-        places = [str(place or "") for place in (move["expected"], move["to"])]
+        places = [str(place or "") for place in (move["expected"], move["to"] or "gone")]
         held = "" if move["held"] else "lost"
         grid.add_row(move["made"], move["alias"], *places, move["who"], move["why"], held)
     return Group(_show_one(result), grid)
@@ -80,8 +80,7 @@ def promote(*, storage: str, model: str, alias: str, force: str | None) -> dict[
     from bigmodel.registry import Registry
     from jobs import gate
 
-    if force is not None and not force.strip():
-        raise RecipeError("--force is empty; say why, as in --force 'the champion is broken'")
+    _check_reason(force)
     registry = Registry(storage)
     version = _published(registry, model)
     if alias == gate.CHAMPION:
@@ -101,21 +100,32 @@ def promote(*, storage: str, model: str, alias: str, force: str | None) -> dict[
 
 @click.argument("name")
 def rollback(*, storage: str, name: str) -> dict[str, Any]:
-    """Point `champion` back at the version before."""
+    """Point `champion` back at where it was before, of what is still there; twice undoes itself."""
     from bigmodel.registry import Registry
 
     return _row(Registry(storage).rollback(name))
 
 
 @click.argument("model")
-def delete(*, storage: str, model: str) -> dict[str, Any]:
-    """Take a version out of the registry; its files stay. One with an alias stays as well."""
+@click.option("--force", metavar="WHY", help="Though it has aliases: they go with it.")
+def delete(*, storage: str, model: str, force: str | None) -> dict[str, Any]:
+    """Take a version out of the registry; its files stay. One with an alias stays as well.
+
+    By force the aliases at it are taken away first, such as `deployed` after an endpoint's end; the
+    champion is never deleted.
+    """
     from bigmodel.registry import Registry
 
+    _check_reason(force)
     registry = Registry(storage)
     version = _published(registry, model)
-    registry.delete(version.name, version.version)
+    registry.delete(version.name, version.version, force=force)
     return _row(version)
+
+
+def _check_reason(force: str | None) -> None:
+    if force is not None and not force.strip():
+        raise RecipeError("--force is empty; say why, as in --force 'the champion is broken'")
 
 
 def _published(registry: "Registry", model: str) -> "Version":

@@ -242,7 +242,97 @@ def test_what_is_deployed_is_not_deleted_until_another_is(registry: Registry, na
     assert [(move.alias, move.to, move.why) for move in registry.moves(name)] == [
         ("deployed", 1, "deploy"),
         ("deployed", 2, "deploy"),
+        ("", None, "deleted by hand"),
     ]
+
+
+def test_by_force_what_is_deployed_is_deleted_but_never_the_champion(
+    registry: Registry, name: str, mlflow_storage: str
+) -> None:
+    mark_deployed(registry.resolve(f"{name}@1"), registry)
+    with pytest.raises(ModelError, match="bigmodel models delete m[0-9]+@1 --force WHY"):
+        registry.delete(name, 1)
+    done = command(mlflow_storage, "delete", f"{name}@1", "--force", "端点已停用")
+    assert (done["model"], registry.current(name, "deployed")) == (f"{name}@1", None)
+    shown = command(mlflow_storage, "show", f"{name}@2")["moves"]
+    assert [(move["alias"], move["expected"], move["to"], move["why"]) for move in shown] == [
+        ("deployed", None, 1, "deploy"),
+        ("deployed", 1, None, "端点已停用"),
+        ("", 1, None, "端点已停用"),
+    ]
+    table = CliRunner().invoke(main, ["models", "show", f"{name}@2", "--storage", mlflow_storage])
+    assert table.exit_code == 0 and "gone" in table.output
+    mark_deployed(registry.resolve(f"{name}@2"), registry)
+    promote(registry, name, to=2, expected=None)
+    with pytest.raises(ModelError, match="@2 is champion, deployed and stays"):
+        registry.delete(name, 2, force="不要了")
+    assert registry.resolve(f"{name}@deployed") == registry.resolve(f"{name}@champion")
+
+
+def interrupted_by(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, act: Callable[[], object]
+) -> None:
+    """Let another process act right before the registry's next move is written."""
+    append = registry._append
+
+    def late(*given: Any, **more: Any) -> int:
+        monkeypatch.setattr(registry, "_append", append)
+        act()
+        return append(*given, **more)
+
+    monkeypatch.setattr(registry, "_append", late)
+
+
+def test_what_is_promoted_while_it_is_to_be_deleted_stays(
+    registry: Registry, name: str, mlflow_storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Registry(mlflow_storage)
+    interrupted_by(monkeypatch, mine, lambda: promote(registry, name, to=3, expected=None))
+    with pytest.raises(ModelError, match="@3 is champion and stays"):
+        mine.delete(name, 3)
+    assert registry.resolve(f"{name}@champion").version == 3
+
+
+def test_what_is_deleted_while_it_is_to_be_promoted_is_not_promoted(
+    registry: Registry, name: str, mlflow_storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(registry, name, to=1, expected=None)
+    mine = Registry(mlflow_storage)
+    interrupted_by(monkeypatch, mine, lambda: registry.delete(name, 3))
+    with pytest.raises(ModelError, match=r"@3 was deleted by .* \(deleted by hand\); promote ano"):
+        promote(mine, name, to=3, expected=1)
+    assert registry.resolve(f"{name}@champion").version == 1 == registry.current(name, "champion")
+
+
+def test_a_deletion_that_was_cut_short_is_finished_by_the_next(
+    registry: Registry, name: str, mlflow_storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Registry(mlflow_storage)
+
+    def crash(*_: object) -> None:
+        raise InterruptedError("the process died here")
+
+    monkeypatch.setattr(mine._client, "delete_model_version", crash)
+    with pytest.raises(BigModelError):
+        mine.delete(name, 3)
+    with pytest.raises(ModelError, match="@3 was deleted by"):
+        promote(registry, name, to=3, expected=None)
+    registry.delete(name, 3)
+    assert [version.version for version in registry.versions(name)] == [1, 2]
+
+
+def test_another_is_promoted_where_the_champion_was_deleted_in_mlflows_page(
+    registry: Registry, name: str
+) -> None:
+    promote(registry, name, to=1, expected=None)
+    promote(registry, name, to=3, expected=1)
+    registry._client.delete_model_version(name, "3")
+    assert registry.current(name, "champion") is None
+    assert promote(registry, name, to=2, expected=None).aliases == ("champion",)
+    with pytest.raises(ModelError, match="is version 2, not unset"):
+        promote(registry, name, to=1, expected=None)
+    registry._client.delete_model_version(name, "2")
+    assert registry.rollback(name).version == 1
 
 
 def test_rolling_back_returns_to_before_the_last_move(registry: Registry, name: str) -> None:
@@ -296,13 +386,15 @@ def test_an_aliased_version_is_not_deleted(registry: Registry, name: str) -> Non
     assert publish(registry, name, 4).version == 4, "a number is never given twice"
 
 
-def test_rolling_back_to_a_deleted_version_is_refused(registry: Registry, name: str) -> None:
-    promote(registry, name, to=1, expected=None)
-    promote(registry, name, to=2, expected=1)
-    registry.delete(name, 1)
-    with pytest.raises(ModelError, match=r"no version 1 \(found: 2, 3\)"):
+def test_rolling_back_goes_past_what_was_deleted(registry: Registry, name: str) -> None:
+    for to, expected in ((1, None), (2, 1), (3, 2)):
+        promote(registry, name, to=to, expected=expected)
+    registry.delete(name, 2)
+    assert [registry.rollback(name).version for _ in range(3)] == [1, 3, 1]
+    registry.delete(name, 3)
+    with pytest.raises(ModelError, match="has stood at no other version that is still there"):
         registry.rollback(name)
-    assert registry.resolve(f"{name}@champion").version == 2
+    assert registry.resolve(f"{name}@champion").version == 1
 
 
 @pytest.mark.parametrize(
