@@ -17,7 +17,6 @@ from bigmodel.metrics import Ids, Scores
 LEVEL = 0.95
 TIMES = 2_000
 _Z = 1.959963984540054  # the normal quantile of LEVEL on both sides
-_UNSEEN = 3.69  # -ln((1 - LEVEL) / 2): the mean of a Poisson count that is 0 so seldom
 
 Interval = list[float]
 Mask = npt.NDArray[np.bool_]
@@ -107,17 +106,17 @@ def share_interval(
     return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
 
 
-def change_interval(drawn: Scores, size: float) -> Interval:
-    """Of a difference within -1 to 1: the middle of its values over the resamples.
+def change_interval(estimate: float, drawn: Scores, most: float) -> Interval:
+    """Of a difference within -1 to 1, from its values over the resamples; a unit moves it by `most`
+    at the most.
 
-    Where they don't vary, no change was seen in `size` draws, as may happen though one in 3.69 /
-    size does change.
+    Resamples hold no change that wasn't seen, as in a class of three rows; so z^2 times most^2 is
+    added to their variance. Where nothing changed this leaves z^2 times `most`, in n rows z^2 / n,
+    as the score interval of paired proportions does: Tango, "Equivalence test and confidence
+    interval for the difference in proportions for the paired-sample design" (1998).
     """
-    low, high = percentiles(drawn)
-    if high - low > 1e-12:
-        return [low, high]
-    unseen = _UNSEEN / size if size else 2.0
-    return [max(-1.0, low - unseen), min(1.0, high + unseen)]
+    half = _Z * np.sqrt(np.var(drawn) + (_Z * most) ** 2)
+    return [float(max(-1.0, estimate - half)), float(min(1.0, estimate + half))]
 
 
 def effective_size(unit: Ids) -> float:

@@ -81,14 +81,15 @@ def test_rows_hard_for_both_do_not_count():
     assert difference(one, other, seed=0)["verdict"] == "better"
 
 
-@pytest.mark.parametrize(("num_rows", "low"), [(30, -0.123), (300, -0.0123)])
+@pytest.mark.parametrize(("num_rows", "low"), [(30, -0.128), (300, -0.0128)])
 def test_the_same_answers_prove_as_little_as_there_are_rows(num_rows, low):
     one = made_up(num_rows, 3)
     found = difference(one, one, seed=0)
     assert found["mcnemar"] == {"only_one_right": 0, "only_other_right": 0, "p": 1.0}
     for change in (found["accuracy"], found["macro_f1"]):
-        assert change["difference"] == 0
-        assert (change["low"], change["high"]) == pytest.approx((low, -low))
+        assert change["difference"] == 0 and change["low"] == -change["high"]
+    assert found["accuracy"]["low"] == pytest.approx(low, abs=1e-3)
+    assert found["macro_f1"]["low"] == pytest.approx(low, rel=0.3)
     assert found["verdict"] == "can't tell"
 
 
@@ -129,13 +130,45 @@ def test_answers_to_other_rows_are_not_compared():
 
 
 @pytest.mark.parametrize(
-    ("drawn", "size", "interval"),
+    ("estimate", "drawn", "most", "interval"),
     [
-        ([-0.1, 0.0, 0.1], 9, [-0.095, 0.095]),
-        ([0.0, 0.0], 100, [-0.0369, 0.0369]),
-        ([1.0, 1.0], 10, [0.631, 1.0]),
-        ([0.0, 0.0], 0, [-1.0, 1.0]),
+        (0.0, [-0.1, 0.1], 0.0, [-0.196, 0.196]),
+        (0.0, [0.0, 0.0], 0.01, [-0.0384, 0.0384]),
+        (0.02, [-0.08, 0.12], 0.01, [-0.1797, 0.2197]),
+        (1.0, [1.0, 1.0], 0.1, [0.6159, 1.0]),
+        (0.0, [0.0, 0.0], 1.0, [-1.0, 1.0]),
     ],
 )
-def test_an_interval_of_a_change(drawn, size, interval):
-    assert change_interval(np.array(drawn), size) == pytest.approx(interval)
+def test_an_interval_of_a_change(estimate, drawn, most, interval):
+    found = change_interval(estimate, np.array(drawn), most)
+    assert found == pytest.approx(interval, abs=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "rare"), [(300, 3), (500, 5), (1000, 10)])
+def test_a_rare_class_that_no_row_shows_to_fall_may_fall_all_the_same(rows, rare):
+    truth = (np.arange(rows) < rare).astype(np.int64)
+    one = of_predictions(truth, truth, 2)
+    found = difference(one, one, seed=0)
+    assert found["macro_f1"]["low"] < -0.02 and found["per_class"]["财经"]["f1"]["low"] < -0.15
+    assert found["accuracy"]["low"] == pytest.approx(-3.84 / rows, abs=1e-4)
+
+
+@pytest.mark.parametrize("rows", [100, 400])
+def test_more_right_answers_are_never_shown_to_be_worse_than_fewer(rows):
+    truth = np.arange(rows) % 2
+    lows = []
+    for more in (-1, 0, 1, 2):
+        one, other = (truth.copy() for _ in range(2))
+        one[: max(0, more)] ^= 1
+        other[: max(0, -more)] ^= 1
+        found = difference(*(of_predictions(truth, said, 2) for said in (one, other)), seed=0)
+        lows.append(found["macro_f1"]["low"])
+    assert lows == sorted(lows) and lows[0] > lows[1] - 0.015
+    assert (lows[1] > -0.02) == (lows[2] > -0.02) == (rows == 400)
+
+
+def test_ten_rows_show_little():
+    one, other = two_models(10, accuracy=0.8, better=0.0)
+    found = difference(one, other, seed=0)["accuracy"]
+    assert (found["low"], found["high"]) == pytest.approx((-0.384, 0.384), abs=1e-3)
+    json.dumps(found, allow_nan=False)
