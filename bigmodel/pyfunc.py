@@ -14,7 +14,7 @@ from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-from bigmodel.records import uri_of
+from bigmodel.records import digest_of, uri_of
 from bigmodel.storage import folder
 
 _INSIDE = "artifact/"
@@ -30,12 +30,13 @@ class ArtifactFolder(ArtifactRepository):  # type: ignore[misc]  # MLflow's type
     def __init__(self, artifact_uri: str, *given: Any, **more: Any) -> None:
         super().__init__(artifact_uri, *given, **more)
         self._place = folder(uri_of(artifact_uri))
+        self._door = _mlmodel(digest_of(artifact_uri))
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         """The files and folders right below `path`; none where it is a file or nothing."""
         top = f"{path}/" if path else ""
         sizes = {_INSIDE + name: size for name, size in self._place.sizes().items()}
-        sizes["MLmodel"] = len(_mlmodel())
+        sizes["MLmodel"] = len(self._door)
         found = {}
         for name, size in sizes.items():
             if name.startswith(top):
@@ -45,7 +46,7 @@ class ArtifactFolder(ArtifactRepository):  # type: ignore[misc]  # MLflow's type
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         inside = remote_file_path.startswith(_INSIDE)
-        data = self._place.read(remote_file_path.removeprefix(_INSIDE)) if inside else _mlmodel()
+        data = self._place.read(remote_file_path.removeprefix(_INSIDE)) if inside else self._door
         Path(local_path).write_bytes(data)
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
@@ -81,11 +82,15 @@ class Model:
 
 
 def _load_pyfunc(path: str) -> Model:
-    """Called by MLflow with the folder of the copied artefact, which is verified as always."""
+    """Called by MLflow with the folder of the copied artefact, which is verified as always.
+
+    It must be the one that was published: its digest stands in the MLmodel file beside it.
+    """
     from bigmodel.artifact import Artifact
     from bigmodel.predictor import Predictor
 
-    return Model(Predictor(Artifact.load(path)))
+    door = json.loads(Path(path).with_name("MLmodel").read_bytes())["flavors"]["python_function"]
+    return Model(Predictor(Artifact.load(path, digest=door["sha256"])))
 
 
 def _texts(data: Any) -> list[str]:
@@ -102,11 +107,12 @@ def _texts(data: Any) -> list[str]:
     return texts
 
 
-def _mlmodel() -> bytes:
+def _mlmodel(digest: str | None) -> bytes:
     """Names any Python as the model's own: the golden texts decide whether this one will do."""
     door = {
         "loader_module": "bigmodel.pyfunc",
         "data": _INSIDE.rstrip("/"),
+        "sha256": digest,
         "python_version": platform.python_version(),
     }
     return json.dumps({"flavors": {"python_function": door}}, indent=1).encode()  # JSON is YAML

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from bigmodel.errors import ClusterError
 
 SCHEME = "bigmodel:"
+DIGEST = "#sha256="
 
 
 class Record(NamedTuple):
@@ -148,19 +149,27 @@ def lost(name: str, tried: Move, moves: Iterable[Move]) -> str:
     )
 
 
-def source_of(uri: str) -> str:
-    """What stands in MLflow for an artefact's path or URI.
+def source_of(uri: str, digest: str = "") -> str:
+    """What stands in MLflow for an artefact's path or URI, and the SHA-256 it must have.
 
     A server refuses paths outside of its own folders, and what doesn't begin with a slash; by the
     scheme MLflow finds `bigmodel.pyfunc`, which hands out the artefact's files.
     """
-    return f"{SCHEME}{uri}" if uri.startswith("/") else f"{SCHEME}/{uri}"
+    mark = f"{DIGEST}{digest}" if digest else ""
+    return f"{SCHEME}{uri}{mark}" if uri.startswith("/") else f"{SCHEME}/{uri}{mark}"
 
 
 def uri_of(source: str) -> str:
     """The path or URI that `source_of` was given; what isn't of ours stays as it is."""
-    rest = source.removeprefix(SCHEME)
+    if not source.startswith(SCHEME):
+        return source
+    rest = source.removeprefix(SCHEME).rpartition(DIGEST)[0] or source.removeprefix(SCHEME)
     return rest.removeprefix("/") if "://" in rest else rest
+
+
+def digest_of(source: str) -> str | None:
+    """The SHA-256 that `source_of` was given, None where it was given none."""
+    return source.rpartition(DIGEST)[2] if DIGEST in source else None
 
 
 def time_of(milliseconds: int) -> str:

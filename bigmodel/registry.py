@@ -65,7 +65,7 @@ class Registry:
         While the server is away this is kept, and what is returned has no number yet.
         """
         tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        source = source_of(folder(uri).uri)
+        source = source_of(folder(uri).uri, digest)
         try:
             with answering(self._storage, self._uri):
                 run_id = outbox.known_run(self._client, run_id, name, self._storage)

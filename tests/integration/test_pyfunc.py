@@ -11,6 +11,7 @@ import pytest
 
 from bigmodel.artifact import Artifact
 from bigmodel.predictor import Predictor
+from bigmodel.records import digest_of, source_of, uri_of
 from bigmodel.registry import Registry
 from bigmodel.tracking import answering
 
@@ -92,8 +93,40 @@ def test_a_damaged_version_is_not_loaded(
 ) -> None:
     place = tmp_path / "模型"
     shutil.copytree(tiny_uri, place)
+    digest = Artifact.load(str(place)).digest
     weights = place / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    Registry(storage).publish("broken", str(place), digest="ab", metrics={}, run_id="")
+    Registry(storage).publish("broken", str(place), digest=digest, metrics={}, run_id="")
     with pytest.raises(Exception, match=r"weights\.safetensors is damaged"):
         pyfunc.load_model("models:/broken/1")
+
+
+def test_a_version_that_was_exchanged_as_a_whole_is_not_loaded(
+    pyfunc: Any, storage: str, tiny: Artifact, train_tiny: Any, tmp_path: Path
+) -> None:
+    place = tmp_path / "模型#1"
+    digest = tiny.save(str(place))
+    made = Registry(storage).publish("swapped", str(place), digest=digest, metrics={}, run_id="")
+    assert (made.uri, made.digest) == (str(place), digest)
+    assert pyfunc.load_model("models:/swapped/1").predict("很好")
+    shutil.rmtree(place)
+    train_tiny("bag").save(str(place))
+    with pytest.raises(Exception, match="the registry knows this version with SHA-256"):
+        pyfunc.load_model("models:/swapped/1")
+
+
+@pytest.mark.parametrize(
+    ("source", "uri", "digest"),
+    [
+        ("bigmodel:/存储/模型#sha256=ab", "/存储/模型", "ab"),
+        ("bigmodel:/s3://bucket/模型#sha256=ab", "s3://bucket/模型", "ab"),
+        ("bigmodel:/存储/模型#1", "/存储/模型#1", None),
+        ("s3://bucket/theirs", "s3://bucket/theirs", None),
+    ],
+)
+def test_a_source_says_where_an_artefact_is_and_which(
+    source: str, uri: str, digest: str | None
+) -> None:
+    assert (uri_of(source), digest_of(source)) == (uri, digest)
+    if source.startswith("bigmodel:"):
+        assert source_of(uri, digest or "") == source
