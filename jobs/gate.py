@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.errors import BigModelError, ModelError
+from bigmodel.registry import CHAMPION
 from jobs.evaluate import candidate
 from jobs.versions import save_report
 
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from bigmodel.evaluation.compare import Candidate
     from bigmodel.evaluation.gate import Decision
     from bigmodel.registry import Registry, Version
-
-CHAMPION = "champion"
 
 
 def promote(

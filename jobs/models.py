@@ -77,13 +77,13 @@ def show(*, storage: str, model: str) -> dict[str, Any]:
 @click.option("--force", metavar="WHY", help="Kept with the move.")
 def promote(*, storage: str, model: str, alias: str, force: str | None) -> dict[str, Any]:
     """Point an alias at a version; the champion's only if the gate lets it, or by force."""
-    from bigmodel.registry import Registry
+    from bigmodel.registry import CHAMPION, Registry
     from jobs import gate
 
     _check_reason(force)
     registry = Registry(storage)
     version = _published(registry, model)
-    if alias == gate.CHAMPION:
+    if alias == CHAMPION:
         moved, said = gate.promote(version, registry, storage=storage, force=force)
         return _row(moved) | {"gate": said}
     before = registry.current(version.name, alias)  # who moves it from now on wins
