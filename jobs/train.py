@@ -62,12 +62,13 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
     from bigmodel.registry import Registry
-    from bigmodel.training.crossval import cross_validate
+    from bigmodel.training.crossval import check_folds, cross_validate
     from bigmodel.training.trainer import fit
 
     with tracking.run(recipe, recipe.storage, verb=verb) as run:
         prepared = prepare(recipe)
         run.tag(data_id=prepared.summary["data_id"])
+        check_folds(prepared, recipe)
         fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))

@@ -78,12 +78,9 @@ class _Dealt:
 
 def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
     """Train `evaluate.folds` models, a Ray task of one process each; DataError of too few units."""
-    table = prepared.table()
-    table = table.filter(pa.compute.not_equal(table["split"], "test")).combine_chunks()
+    table, unit, fold = _dealt_rows(prepared, recipe)
     truth = prepared.labels.ids(table["label"].to_pylist(), where=prepared.origin.place.uri)
     folds = recipe.evaluate.folds
-    unit = units(table)
-    fold = _folds(unit, folds, seed=recipe.seed)
     probabilities = np.zeros((len(truth), len(prepared.labels)))
     text, weight = table["text"].combine_chunks(), table["weight"].to_numpy()
     dealt = ray.put(
@@ -101,6 +98,20 @@ def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
             done += int(mine.sum())
             stage.update(done=done)
     return OutOfFold(table, prepared.labels, truth, fold, probabilities)
+
+
+def check_folds(prepared: PreparedRows, recipe: Recipe) -> None:
+    """DataError where there are too few units for the folds, before anything is trained."""
+    if recipe.evaluate.folds:
+        _dealt_rows(prepared, recipe)
+
+
+def _dealt_rows(prepared: PreparedRows, recipe: Recipe) -> tuple[pa.Table, Keys, Ids]:
+    """(the training and valid rows, their units, their folds)"""
+    table = prepared.table()
+    table = table.filter(pa.compute.not_equal(table["split"], "test")).combine_chunks()
+    unit = units(table)
+    return table, unit, _folds(unit, recipe.evaluate.folds, seed=recipe.seed)
 
 
 def units(table: pa.Table) -> Keys:
