@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +46,25 @@ class Started:
         return json.loads(self.out)
 
     def left(self) -> list[str]:
-        """The living processes that this command started, or that they started."""
-        found = []
+        """The command lines of the living processes that this command started, or that they did."""
+        return list(self._living().values())
+
+    def end(self) -> None:
+        """Kill them."""
+        for pid in self._living():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _living(self) -> dict[int, str]:
+        found = {}
         for place in Path("/proc").glob("[0-9]*"):
             try:
                 state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
                 environment = (place / "environ").read_bytes()
                 ours = self.mark.encode() in environment or int(session) == self.process.pid
                 if ours and state != "Z":
-                    found.append((place / "cmdline").read_text().replace("\0", " "))
+                    said = (place / "cmdline").read_text().replace("\0", " ")
+                    found[int(place.name)] = said
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         return found

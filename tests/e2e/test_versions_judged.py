@@ -12,9 +12,10 @@ def weak(demo, run):
     """A version of the demo's model that was trained on 200 of its rows."""
     lines = (demo.recipe.parent / "reviews.csv").read_text(encoding="utf-8").splitlines()
     (demo.folder / "few.csv").write_text("\n".join(lines[:201]) + "\n", encoding="utf-8")
-    data = f'data.train="{demo.folder / "few.csv"}"'
+    changes = [f'data.train="{demo.folder / "few.csv"}"', "train.num_workers=1"]
+    options = [option for change in changes for option in ("--set", change)]
     return run(
-        "run", demo.recipe, "--set", data, "--until", "promote", "--json", cwd=demo.folder, ray=True
+        "run", demo.recipe, *options, "--until", "promote", "--json", cwd=demo.folder, ray=True
     )
 
 
@@ -78,17 +79,8 @@ def test_what_is_forced_is_kept_with_its_reason_and_is_taken_back_by_one_command
     assert gone.code == 4 and "has no version" in gone.err
 
 
-BAD = {
-    "no labels": ("text\n房间很干净\n", "no column 'label' (found: text)"),
-    "an unknown class": ("text,label\n房间很干净,中性\n", "unknown label '中性'"),
-    "no rows": ("text,label\n", "no usable rows"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_file_that_cannot_be_scored_is_one_sentence(demo, run, tmp_path, case):
-    data, said = BAD[case]
+def test_a_file_without_labels_is_one_sentence(demo, run, tmp_path):
     file = tmp_path / "评论.csv"
-    file.write_text(data, encoding="utf-8")
+    file.write_text("text\n房间很干净\n", encoding="utf-8")
     done = run("evaluate", "reviews@1", "--data", file, cwd=demo.folder)
-    assert done.code == 3 and said in done.err.splitlines()[-1]
+    assert done.code == 3 and "no column 'label' (found: text)" in done.err.splitlines()[-1]
