@@ -248,6 +248,11 @@ class Registry:
         with answering(self._storage, self._uri):
             return read_client(self._client, name)
 
+    def _way_to(self, name: str) -> str:
+        """The versions of a model that was given by its bare name; "" where there is no such."""
+        known = re.fullmatch(NAME_PATTERN, name) and _published(self._records(name))
+        return f"the model {name} has the versions {_numbers(known)}: " if known else ""
+
     def _unpublished(self, uri: str) -> Version:
         place = folder(uri)
         try:
@@ -256,8 +261,8 @@ class Registry:
             metrics = json.loads(place.read("metrics.json"))
         except OSError:
             raise ModelError(
-                f"{uri}: no artefact there; "
-                "give an artefact's folder or URI, name@3 or name@champion"
+                f"{uri}: no artefact there; {self._way_to(uri)}give an artefact's folder or URI, "
+                "name@3 or name@champion"
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{uri}: damaged artefact ({error}); train or copy it again") from None

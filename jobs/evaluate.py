@@ -26,14 +26,13 @@ def show(result: dict[str, Any]) -> "RenderableType":
     for label, scores in result["per_class"].items():
         figures = (f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))
         table.add_row(label, *figures, f"{scores['rows']:,}")
-    lines = [
-        f"{name} {_with_interval(result, key)}"
-        for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro-F1"))
-    ]
-    for name, one in result.get("baselines", {}).items():
-        lines.append(f"  {name}: {_with_interval(one, 'accuracy')}")
+    lines = []
+    for key, name in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+        lines.append(f"{name} {_with_interval(result, key)}")
+        for simple, one in result.get("baselines", {}).items():
+            lines.append(f"  {simple}: {_with_interval(one, key)}")
     if promise := result["promise"]:
-        lines.append(_kept(promise))
+        lines.append(kept(promise))
     if known := result.get("known_rows"):
         lines.append(f"{known:,} of these rows, or rows near to them, the model was trained on")
     return Group(table, f"{result['rows']:,} rows", *lines, f"report {result['report']}")
@@ -44,7 +43,7 @@ def _with_interval(scores: dict[str, Any], name: str) -> str:
     return f"{scores[name]:.4f} (95 % interval {low:.3f} to {high:.3f})"
 
 
-def _kept(promise: dict[str, Any]) -> str:
+def kept(promise: dict[str, Any]) -> str:
     if promise["threshold"] is None:
         return f"precision {promise['precision']} can't be promised, every answer abstains"
     test = promise["test"]

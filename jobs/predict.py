@@ -19,7 +19,8 @@ def show(result: Any) -> "RenderableType":
     table = Table("text", "label", "score")
     for answer in result:
         best = answer["labels"][0]
-        table.add_row(answer["text"], best["label"], f"{best['score']:.3f}")
+        said = f"({best['label']}?) abstained" if answer["abstained"] else best["label"]
+        table.add_row(answer["text"], said, f"{best['score']:.3f}")
     return table
 
 

@@ -8,6 +8,7 @@ import click
 
 from bigmodel.cluster.session import in_submitted_job, ray_session
 from jobs.deploy import rows_of as endpoint_rows
+from jobs.evaluate import kept
 from jobs.prepare import show as show_prepared
 from jobs.start import job
 from jobs.terminal import table
@@ -29,6 +30,8 @@ def show(result: dict[str, Any]) -> "RenderableType":
     rows = rows_of(result)
     if gate := result.get("gate"):
         rows["champion"] = gate["why"]
+    if promise := result.get("promise"):
+        rows["promise"] = kept(promise)
     if report := result.get("report"):
         rows["report"] = report
     if answer := result.get("answer"):
@@ -89,6 +92,7 @@ def run(
         "metrics": metrics,
         "run_id": version.run_id,
         "report": report["report"],
+        "promise": report["promise"],
         "url": None,
     }
     if not version.version:

@@ -1,5 +1,6 @@
 """Labelled rows to judge a model by: its own test split, a file, or what a version kept."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from bigmodel.data.schema import LabelSet, kept_columns, kept_name
 from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
 from bigmodel.metrics import Ids
+
+log = logging.getLogger(__name__)
 
 Column = Sequence[str | None]
 
@@ -76,6 +79,8 @@ def rows_of_file(path: str, artifact: Artifact, known: Collection[str]) -> Label
     found = []
     for file in files_of(path):
         source = open_source(file, "test", config, keep=recipe.evaluate.columns)
+        if missing := sorted(set(recipe.evaluate.columns) - set(source.columns)):
+            log.warning("%s: no column %s; without its slices", file, ", ".join(missing))
         rows = unreadable = 0
         for table in read_rows(source):
             rows += len(table)

@@ -154,7 +154,7 @@ def test_an_endpoint_on_a_cluster_is_shown_with_the_way_to_it(shown):
 def test_a_users_text_is_shown_as_it_is(text):
     @verb(show=show_predictions)
     def predict(storage: str) -> list[dict[str, object]]:
-        return [{"text": text, "labels": [{"label": text, "score": 0.9}]}]
+        return [{"text": text, "labels": [{"label": text, "score": 0.9}], "abstained": False}]
 
     @verb(show=table)
     def score(storage: str) -> dict[str, object]:
