@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.cluster.session import in_submitted_job, ray_session
+from bigmodel.errors import RecipeError
 from jobs.prepare import check_files
 from jobs.start import job
 from jobs.terminal import table
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bigmodel.config import Recipe
+    from bigmodel.data.prepared import PreparedRows
     from bigmodel.registry import Version
 
 
@@ -69,6 +71,7 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
         prepared = prepare(recipe)
         run.tag(data_id=prepared.summary["data_id"])
         check_folds(prepared, recipe)
+        _check_gate(prepared, recipe)
         fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
@@ -88,6 +91,21 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
             own.keep_folds(answered.table())
             own.keep_run(about | {"folds": answered.figures()})
         return version
+
+
+def _check_gate(prepared: "PreparedRows", recipe: "Recipe") -> None:
+    """RecipeError for a slice of the gate that could never open it: told before training."""
+    from bigmodel.evaluation.gate import small_slices
+    from bigmodel.evaluation.labelled import Labelled
+
+    if recipe.evaluate.gate.slices:
+        table = prepared.table()
+        test = table.filter([split == "test" for split in table["split"].to_pylist()])
+        for name, rows in small_slices(Labelled.of(test), recipe.evaluate).items():
+            raise RecipeError(
+                f"evaluate.gate.slices: {name} has {rows} test rows, and fewer than 20 tell "
+                "nothing; correct it, or take it out"
+            )
 
 
 def _curves(epochs: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -7,8 +7,10 @@ import numpy as np
 
 from bigmodel.config import EvaluateConfig
 from bigmodel.evaluation.compare import Candidate, Pair, ask_both, both_test_rows
+from bigmodel.evaluation.labelled import Labelled
 from bigmodel.evaluation.paired import difference
 from bigmodel.evaluation.slices import FEWEST, parts
+from bigmodel.metrics import Ids
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,27 @@ def _said(numbers: dict[str, Any]) -> str:
     )
 
 
+def small_slices(rows: Labelled, config: EvaluateConfig) -> dict[str, int]:
+    """The slices of the gate whose test rows are too few for it ever to open, with their number."""
+    found = {name: len(places) for name, places in _named(rows, config).items()}
+    return {name: count for name, count in found.items() if count < FEWEST}
+
+
 def _slices(pair: Pair, config: EvaluateConfig) -> list[dict[str, Any]]:
     """Of each slice that the gate names: its rows, and what the new one gains there."""
-    if not config.gate.slices:
-        return []
-    known = parts(pair.rows.texts, columns=pair.rows.columns, patterns=config.patterns, unknown=[])
     right = [answers.predicted == answers.truth for answers in (pair.one, pair.other)]
     found = []
-    for name in config.gate.slices:
-        by, _, value = name.partition("=")
-        rows = known.get(by, {}).get(value, np.zeros(0, np.int64))
+    for name, rows in _named(pair.rows, config).items():
         before, after = (float(one[rows].mean()) if len(rows) else 0.0 for one in right)
         found.append({"slice": name, "rows": len(rows), "difference": after - before})
     return found
+
+
+def _named(rows: Labelled, config: EvaluateConfig) -> dict[str, Ids]:
+    """The positions of the rows of each slice that the gate names."""
+    if not config.gate.slices:
+        return {}
+    known = parts(rows.texts, columns=rows.columns, patterns=config.patterns, unknown=[])
+    split = {name: name.partition("=") for name in config.gate.slices}
+    none = np.zeros(0, np.int64)
+    return {name: known.get(by, {}).get(value, none) for name, (by, _, value) in split.items()}

@@ -19,7 +19,7 @@ from bigmodel.data.split import key64
 from bigmodel.evaluation.answers import answer
 from bigmodel.evaluation.beside import OWN, Beside
 from bigmodel.evaluation.compare import Candidate, ask_both, both_test_rows, compare, differing
-from bigmodel.evaluation.gate import decide
+from bigmodel.evaluation.gate import decide, small_slices
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.predictor import Predictor
 from bigmodel.storage import folder
@@ -194,3 +194,12 @@ def test_of_what_nobody_knows_the_training_rows_nothing_is_shown(tiny, reviews, 
         found = decide(second, first, CONFIG, seed=0)
         assert not found.passed
         assert found.why == "which rows reviews@2 was trained on isn't known any more"
+
+
+def test_slices_that_could_never_open_the_gate_are_found_before(reviews):
+    rows = rows_of(reviews, "，", city=(["北京"] * 23 + ["上海"]) * TIMES)
+    wanted = ("city=北京", "city=上海", "city=广州", "length=1–10")
+    config = EvaluateConfig(slices=("city",), gate=GateConfig(slices=wanted))
+    assert small_slices(rows, config).keys() <= {"city=广州", "length=1–10"}
+    assert small_slices(rows, config)["city=广州"] == 0
+    assert small_slices(rows, CONFIG) == {}
