@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.config import Recipe
-    from bigmodel.data.prepared import PreparedData
-    from bigmodel.evaluation.labelled import Labelled
     from bigmodel.evaluation.ladder import Rung
 
 
@@ -54,6 +52,7 @@ def ladder(recipe: "Recipe") -> dict[str, Any]:
 
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
+    from bigmodel.evaluation.labelled import Labelled
     from bigmodel.evaluation.ladder import answers_of, climb
     from bigmodel.evaluation.scores import interval_of
     from bigmodel.pages.ladder_page import ladder_page, sentence
@@ -64,8 +63,8 @@ def ladder(recipe: "Recipe") -> dict[str, Any]:
         run.tag(data_id=prepared.summary["data_id"])
         rungs = train_all(recipe, run_id=run.run_id)
         margin, seed = recipe.evaluate.gate.margin, recipe.seed
-        found = climb(rungs, rows_of(prepared, "valid"), margin=margin, seed=seed)
-        test = rows_of(prepared, "test")
+        valid, test = (Labelled.of(prepared.of_splits(split)) for split in ("valid", "test"))
+        found = climb(rungs, valid, margin=margin, seed=seed)
         chosen = rungs[found["chosen"]].predictor
         found["test"] = interval_of(answers_of(chosen, test), seed=seed) if len(test) else None
         found |= {"data_id": prepared.summary["data_id"], "sentence": sentence(found).en}
@@ -99,16 +98,6 @@ def train_all(recipe: "Recipe", *, run_id: str) -> "dict[str, Rung]":
         rungs[kind] = Rung(Predictor(fitted.artifact), sum(place.sizes().values()), train_s)
         place.remove()
     return rungs
-
-
-def rows_of(prepared: "PreparedData", split: str) -> "Labelled":
-    """The raw rows of a split, with the groups of near ones."""
-    import pyarrow as pa
-
-    from bigmodel.evaluation.labelled import Labelled
-
-    table = prepared.table()
-    return Labelled.of(table.filter(pa.compute.equal(table["split"], split)))
 
 
 if __name__ == "__main__":

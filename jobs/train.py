@@ -97,13 +97,13 @@ def _check_gate(prepared: "PreparedRows", recipe: "Recipe") -> None:
     """RecipeError for a slice of the gate that could never open it: told before training."""
     from bigmodel.evaluation.gate import small_slices
     from bigmodel.evaluation.labelled import Labelled
+    from bigmodel.evaluation.slices import FEWEST
 
     if recipe.evaluate.gate.slices:
-        table = prepared.table()
-        test = table.filter([split == "test" for split in table["split"].to_pylist()])
-        for name, rows in small_slices(Labelled.of(test), recipe.evaluate).items():
+        test = Labelled.of(prepared.of_splits("test"))
+        for name, rows in small_slices(test, recipe.evaluate).items():
             raise RecipeError(
-                f"evaluate.gate.slices: {name} has {rows} test rows, and fewer than 20 tell "
+                f"evaluate.gate.slices: {name} has {rows} test rows, and fewer than {FEWEST} tell "
                 "nothing; correct it, or take it out"
             )
 

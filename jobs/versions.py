@@ -22,12 +22,12 @@ def save_report(version: "Version", storage: str, found: dict[str, Any]) -> str:
     from bigmodel import tracking
     from bigmodel.config import Recipe
     from bigmodel.evaluation.beside import OWN
-    from bigmodel.pages.model_page import model_page
 
-    place = beside(version, storage).save(OWN, found)
+    own = beside(version, storage)
+    place = own.save(OWN, found)
     if version.run_id:
         recipe = Recipe.model_validate(found["recipe"])
         scores = {f"test_{name}": found[name] for name in ("accuracy", "macro_f1")}
-        page = model_page(found).decode()
+        page = own.page(OWN)
         tracking.attach(recipe, storage, version.run_id, files={"report.html": page}, **scores)
     return place

@@ -12,12 +12,11 @@ import ray
 
 from bigmodel.data.prepared import Entry, SealedFolder, table_of, write_arrow, write_file
 from bigmodel.data.schema import LabelSet
+from bigmodel.data.split import SEEN_SPLITS
 from bigmodel.storage import Folder
 from bigmodel.text.encoder import EncoderRecipe, TextEncoder
 from bigmodel.text.ngrams import BUCKETS
 from bigmodel.text.occurrences import Occurrences, offsets_of
-
-ENCODED_SPLITS = ("train", "valid")  # test rows are answered as raw text, like a user's
 
 
 def encode_rows(
@@ -75,7 +74,7 @@ def _segment(
 ) -> tuple[Any, Any]:
     """Write what a part's training and valid texts hold; (keys, counts) of the training texts."""
     table = origin.parquet(name, ["written", "label", "weight", "split"])
-    table = table.filter(pa.compute.is_in(table["split"], pa.array(ENCODED_SPLITS)))
+    table = table.filter(pa.compute.is_in(table["split"], pa.array(SEEN_SPLITS)))
     held = plan.occurrences(table["written"].to_pylist())
     _write_scratch(scratch, name, table.drop_columns("written"), held)
     training = pa.compute.equal(table["split"], "train").to_numpy()
@@ -111,7 +110,7 @@ def _encode(
     label = labels.ids(table["label"].to_pylist(), where=name)
     rows = table_of(encoder.features.look_up(held), label, table["weight"].to_numpy())
     entries = []
-    for split in ENCODED_SPLITS:
+    for split in SEEN_SPLITS:
         chosen = rows.filter(pa.compute.equal(table["split"], split))
         file = name.replace("rows", split).replace("parquet", "arrow")
         entries.append(write_arrow(target, file, chosen))

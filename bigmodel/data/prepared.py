@@ -94,15 +94,19 @@ class PreparedRows:
 
     def rows(self, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
         """The raw texts of a split and their class ids, in file order."""
-        table = self._table(["text", "label", "split"])
-        table = table.filter(pa.compute.equal(table["split"], split))
+        table = self.of_splits(split, columns=["text", "label"])
         labels = table["label"].to_pylist()
         return table["text"].to_pylist(), self.labels.ids(labels, where=self.origin.place.uri)
 
     def units(self, split: str) -> Keys:
         """Equal in near-duplicates [N], of the rows of a split in file order."""
-        table = self._table(["unit", "split"])
-        return np.asarray(table.filter(pa.compute.equal(table["split"], split))["unit"].to_numpy())
+        return np.asarray(self.of_splits(split, columns=["unit"])["unit"].to_numpy())
+
+    def of_splits(self, *splits: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The kept rows of some splits, with all columns of `table` or some."""
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "split"]))
+        table = self._table(wanted)
+        return table.filter(pa.compute.is_in(table["split"], pa.array(splits)))
 
     def table(self) -> pa.Table:
         """All kept rows, in file order.

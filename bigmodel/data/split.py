@@ -16,6 +16,8 @@ from bigmodel.data.schema import BRIDGE, CONFLICT
 from bigmodel.text.ngrams import mix64
 
 SPLITS = ("train", "valid", "test")
+SEEN_SPLITS = ("train", "valid")
+"""Of whose rows a model has learnt, or was chosen by; test rows are answered as raw text."""
 DUPLICATE = -1
 CONFLICTING = -2
 UNUSABLE = -3
@@ -33,6 +35,11 @@ def key64(text: str) -> int:
     return int.from_bytes(
         hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
     )
+
+
+def group_key(group: str | None) -> int:
+    """The hash of a row's group, 0 where it has none."""
+    return 0 if group is None else key64(f"group {group}")
 
 
 def contains(rising: Keys, keys: Keys) -> npt.NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from bigmodel.data.split import (
     Decisions,
     Keys,
     contains,
+    group_key,
     key64,
 )
 from bigmodel.storage import Folder
@@ -71,7 +72,7 @@ def read_part(source: Source, piece: Any, reading: Reading) -> tuple[Any, ...]:
     label = pa.array(columns["label"], pa.string())
     reason = pa.array(columns["reason"], pa.string())
     detail = pa.array(details, pa.string())
-    group = [0 if value is None else key64(f"group {value}") for value in columns["group"]]
+    group = [group_key(value) for value in columns["group"]]
     brief = pa.table(
         {
             "key": keys,

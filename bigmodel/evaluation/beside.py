@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigmodel.data.prepared import PreparedRows, write_arrow, write_parquet
-from bigmodel.data.split import Keys
+from bigmodel.data.split import SEEN_SPLITS, Keys
 from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.pages.model_page import model_page
@@ -41,6 +41,10 @@ class Beside:
         self.place.write(f"{name}.html", model_page(report))
         return self.place.child(f"{name}.html").uri
 
+    def page(self, name: str) -> str:
+        """The page of a report that was saved."""
+        return self.place.read(f"{name}.html").decode()
+
     def report(self, name: str = OWN) -> Report | None:
         """A report as it was saved; None where there is none."""
         return self._json(f"{name}.json")
@@ -64,8 +68,7 @@ class Beside:
 
     def keep_known(self, prepared: PreparedRows) -> None:
         """Write 8-byte hashes of all rows that training or choosing has seen."""
-        table = prepared.table()
-        seen = table.filter(pa.compute.not_equal(table["split"], "test"))["key"].to_numpy()
+        seen = prepared.of_splits(*SEEN_SPLITS, columns=["key"])["key"].to_numpy()
         write_arrow(self.place, _KNOWN, pa.table({"key": np.sort(seen)}))
 
     def known(self) -> Keys | None:
@@ -77,7 +80,7 @@ class Beside:
         return np.asarray(pa.ipc.open_file(pa.BufferReader(data)).read_all()["key"].to_numpy())
 
     def keep_run(self, run: Mapping[str, Any]) -> None:
-        """Write how the version was made: `epochs`, and the facts of the run."""
+        """Write how the version was made: `curves`, the facts of the `run`, and `folds` if any."""
         self.place.write(_RUN, json.dumps(run, ensure_ascii=False, indent=1).encode())
 
     def run(self) -> dict[str, Any]:

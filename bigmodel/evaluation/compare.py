@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pyarrow as pa
 
 from bigmodel.artifact import Artifact
 from bigmodel.data.duplicates import near_any, near_units
-from bigmodel.data.prepared import find_rows
+from bigmodel.data.prepared import PreparedRows, find_rows
 from bigmodel.data.schema import CONFLICT, REMOVED
-from bigmodel.data.split import contains, key64
+from bigmodel.data.split import SEEN_SPLITS, contains, key64
 from bigmodel.evaluation.answers import Answers, answer
 from bigmodel.evaluation.beside import Beside
 from bigmodel.evaluation.labelled import Labelled
@@ -45,10 +46,9 @@ class Candidate:
         keys = np.fromiter((key64(text) for text in written), np.int64, len(written))
         known = self.beside.known()
         found = contains(known, keys) if known is not None else np.zeros(len(rows), np.bool_)
-        if prepared := find_rows(self.artifact.lineage):
-            table = prepared.table().select(["written", "split"])
-            seen = table.filter(pa.compute.not_equal(table["split"], "test"))["written"].to_pylist()
-            found = found | near_any(written, seen)
+        if self._prepared:
+            seen = self._prepared.of_splits(*SEEN_SPLITS, columns=["written"])["written"]
+            found = found | near_any(written, seen.to_pylist())
         return found
 
     @property
@@ -58,10 +58,9 @@ class Candidate:
 
     def refused(self, rows: Labelled) -> npt.NDArray[np.bool_]:
         """[rows] that its prepare set aside: taken out by a correction, or under several labels."""
-        prepared = find_rows(self.artifact.lineage)
-        if prepared is None:
+        if self._prepared is None:
             return np.zeros(len(rows), np.bool_)
-        aside = prepared.quarantine()
+        aside = self._prepared.quarantine()
         texts = aside.filter(pa.compute.is_in(aside["reason"], pa.array([REMOVED, CONFLICT])))
         normalizer = self.artifact.encoder.normalizer
         keys = {normalizer(text) for text in texts["text"].to_pylist() if text}
@@ -70,7 +69,12 @@ class Candidate:
     @property
     def finds_near_rows(self) -> bool:
         """Whether `knows` finds rows that are only near, too."""
-        return find_rows(self.artifact.lineage) is not None
+        return self._prepared is not None
+
+    @cached_property
+    def _prepared(self) -> PreparedRows | None:
+        """The rows that it was made of, as long as they are there."""
+        return find_rows(self.artifact.lineage)
 
 
 @dataclass(frozen=True)

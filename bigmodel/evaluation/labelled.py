@@ -64,8 +64,7 @@ def own_test_rows(artifact: Artifact) -> Labelled:
             f"{artifact.lineage.get('prepared', 'unknown folder')}: this model's test rows are "
             "gone, damaged, or no longer those it was made with; give a file with --data"
         )
-    table = prepared.table()
-    return Labelled.of(table.filter(pa.compute.equal(table["split"], "test")))
+    return Labelled.of(prepared.of_splits("test"))
 
 
 def rows_of_file(path: str, artifact: Artifact, known: Collection[str]) -> Labelled:

@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from bigmodel.abstention import NEVER
 from bigmodel.data.prepared import PreparedRows, find_rows
@@ -56,7 +55,7 @@ def report(
     found["confused"] = _confused(answers)
     found["mistakes"] = _mistakes(answers, rows) if artifact.recipe.report.texts else []
     if training:
-        table = _train_rows(training)
+        table = training.of_splits("train", columns=["text", "label"])
         truth = artifact.labels.ids(table["label"].to_pylist(), where="training rows")
         texts = table["text"].to_pylist()
         found["baselines"] = baselines(texts, truth, answers, rows.texts, seed=seed)
@@ -65,16 +64,12 @@ def report(
     return found, answers
 
 
-def _train_rows(training: PreparedRows) -> pa.Table:
-    table = training.table()
-    return table.filter(pa.compute.equal(table["split"], "train"))
-
-
 def _unknown_share(predictor: Predictor, rows: Labelled, training: PreparedRows) -> list[float]:
     """Of each text's words, the share that no training row has; 0 of a text without words."""
     encoder = predictor.artifact.encoder
     known: set[str] = set()
-    for words in encoder.segmenter.cut_all(_train_rows(training)["written"].to_pylist()):
+    learnt = training.of_splits("train", columns=["written"])["written"].to_pylist()
+    for words in encoder.segmenter.cut_all(learnt):
         known.update(words)
     cut = encoder.segmenter.cut_all([encoder.normalizer(text) for text in rows.texts])
     return [sum(word not in known for word in words) / max(1, len(words)) for words in cut]

@@ -14,7 +14,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedRows
 from bigmodel.data.schema import LabelSet
-from bigmodel.data.split import Keys, join, key64
+from bigmodel.data.split import SEEN_SPLITS, Keys, group_key, join
 from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
@@ -108,17 +108,14 @@ def check_folds(prepared: PreparedRows, recipe: Recipe) -> None:
 
 def _dealt_rows(prepared: PreparedRows, recipe: Recipe) -> tuple[pa.Table, Keys, Ids]:
     """(the training and valid rows, their units, their folds)"""
-    table = prepared.table()
-    table = table.filter(pa.compute.not_equal(table["split"], "test")).combine_chunks()
+    table = prepared.of_splits(*SEEN_SPLITS).combine_chunks()
     unit = units(table)
     return table, unit, _folds(unit, recipe.evaluate.folds, seed=recipe.seed)
 
 
 def units(table: pa.Table) -> Keys:
     """What stays in one fold [rows]: rows near each other, or of one group."""
-    group = [
-        0 if value is None else key64(f"group {value}") for value in table["group"].to_pylist()
-    ]
+    group = [group_key(value) for value in table["group"].to_pylist()]
     return join(table["unit"].to_numpy(), np.array(group, np.int64))
 
 
