@@ -38,12 +38,28 @@ class Block:
 
 
 @dataclass(frozen=True)
+class State:
+    """All that the solver needs to go on after outer step `number`.
+
+    u [D, K]; first_norms [K]: the norms of the gradient at 0, which "small" is measured by.
+    """
+
+    number: int
+    u: Tensor
+    first_norms: Tensor
+
+
+@dataclass(frozen=True)
 class Step:
     """After an outer step: weights r * u [D, K], row 0 the bias, and the loss by weight of row."""
 
-    number: int
+    state: State
     weights: Tensor
     loss: float
+
+    @property
+    def number(self) -> int:
+        return self.state.number
 
 
 def minimise(
@@ -55,30 +71,35 @@ def minimise(
     max_steps: int,
     tolerance: float,
     on_step: Callable[[Step], None],
+    start: State | None = None,
 ) -> Tensor:
-    """This member's blocks -> the weights r * u [D, K], the same on every member."""
+    """This member's blocks -> the weights r * u [D, K], the same on every member.
+
+    From `start`, a state of the same rows and settings, it goes on to the same bytes as a run that
+    was never stopped.
+    """
     ratio = _nb_ratio(blocks, team) if nb else torch.ones(1)
-    u = torch.zeros(blocks[0].x.shape[1], blocks[0].y.shape[1])
-    margins = [torch.zeros_like(block.y) for block in blocks]
     total_weight = float(team.tree_total([block.weight.sum() for block in blocks]))
-    first: Tensor | None = None
-    for number in range(1, max_steps + 1):
+    u = start.u if start else torch.zeros(blocks[0].x.shape[1], blocks[0].y.shape[1])
+    first_norms = start.first_norms if start else None
+    for number in range(start.number + 1 if start else 1, max_steps + 1):
+        margins = [b.x @ (ratio * u) for b in blocks]
         slack = [(1 - b.y * z).clamp(min=0) for b, z in zip(blocks, margins, strict=True)]
         pull = [b.weight * b.y * s for b, s in zip(blocks, slack, strict=True)]
         gradient = u - 2 * c * ratio * _back(blocks, pull, team)
         norms = gradient.norm(dim=0)
-        first = norms if first is None else first
-        if bool((norms <= tolerance * first).all()):
+        first_norms = norms if first_norms is None else first_norms
+        if bool((norms <= tolerance * first_norms).all()):
             break
         active = [b.weight * (s > 0) for b, s in zip(blocks, slack, strict=True)]
         direction = _newton_direction(blocks, team, gradient, active, ratio, c)
         ahead = [b.x @ (ratio * direction) for b in blocks]
         size, loss = _line_search(blocks, team, u, direction, gradient, margins, ahead, c)
-        u = u + size * direction
-        margins = [z + size * a for z, a in zip(margins, ahead, strict=True)]
-        on_step(Step(number, ratio * u, float(loss.sum()) / total_weight))
         if not bool((size > 0).any()):  # no class can go on in float32
             break
+        u = u + size * direction
+        state = State(number, u, first_norms)
+        on_step(Step(state, ratio * u, float(loss.sum()) / total_weight))
     return ratio * u
 
 

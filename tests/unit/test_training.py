@@ -136,6 +136,21 @@ def test_max_steps_bounds_the_steps():
     assert len(solved(encoded, label, team=Team(), num_columns=3, max_steps=2)[1]) == 2
 
 
+@pytest.mark.parametrize("num_labels", [2, 3])
+@pytest.mark.parametrize("nb", [False, True])
+def test_a_run_stopped_after_any_step_goes_on_to_the_same_bytes(nb, num_labels):
+    encoded, label = rows(101, num_labels)
+    columns = 1 if num_labels == 2 else num_labels
+    settings = {"team": Team(), "num_columns": columns, "nb": nb}
+    found, seen = solved(encoded, label, **settings)
+    assert len(seen) > 2
+    for stopped in seen:
+        again, rest = solved(encoded, label, start=stopped.state, **settings)
+        assert torch.equal(again, found)
+        assert [step.number for step in rest] == [step.number for step in seen[stopped.number :]]
+        assert [step.loss for step in rest] == [step.loss for step in seen[stopped.number :]]
+
+
 def test_nb_scales_by_the_ratio_of_smoothed_shares():
     encoded, label = rows(200, 2)
     found, _ = solved(encoded, label, team=Team(), num_columns=1, nb=True)
