@@ -11,22 +11,26 @@ from bigmodel.config.evaluation import (
     PromiseConfig,
     ReportConfig,
 )
-from bigmodel.config.section import Section
-from bigmodel.config.serving import LimitsConfig, ServeConfig
-from bigmodel.config.training import (
+from bigmodel.config.models import (
     BagConfig,
-    Dimension,
+    CnnConfig,
     LinearConfig,
     MlpConfig,
     ModelConfig,
     NgramSection,
-    TrainConfig,
-    TuneConfig,
+    RnnConfig,
+    TransformerConfig,
+    WordSection,
 )
+from bigmodel.config.section import Section
+from bigmodel.config.serving import LimitsConfig, ServeConfig
+from bigmodel.config.training import AugmentConfig, Dimension, TrainConfig, TuneConfig
 
 __all__ = [
+    "AugmentConfig",
     "BagConfig",
     "Change",
+    "CnnConfig",
     "DataConfig",
     "Dimension",
     "EvaluateConfig",
@@ -41,14 +45,17 @@ __all__ = [
     "PromiseConfig",
     "Recipe",
     "ReportConfig",
+    "RnnConfig",
     "Section",
     "ServeConfig",
     "SplitConfig",
     "TextConfig",
     "TrackingConfig",
     "TrainConfig",
+    "TransformerConfig",
     "TuneConfig",
     "WeightedSource",
+    "WordSection",
 ]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"

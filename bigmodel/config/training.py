@@ -1,4 +1,4 @@
-"""Sections about models: their kinds, how they are trained, and what is searched."""
+"""Sections about training: how a model is fitted, and what is searched."""
 
 from typing import Any, Literal
 
@@ -7,87 +7,72 @@ from pydantic import Field, model_validator
 from bigmodel.config.section import Section
 
 
-class NgramSection(Section):
-    """Hashed n-grams of characters and words."""
+class AugmentConfig(Section):
+    """Training texts changed anew in each epoch; kinds of words, where nothing else is said."""
 
-    char_ngrams: tuple[int, int] = Field((1, 4), description="Shortest and longest; [0, 0]: none.")
-    word_ngrams: tuple[int, int] = Field((1, 2), description="Shortest and longest; [0, 0]: none.")
-    min_count: int = Field(2, gt=0, description="Training texts an n-gram must stand in.")
-
-    @model_validator(mode="after")
-    def _ranges_are_ranges(self) -> "NgramSection":
-        for low, high in (self.char_ngrams, self.word_ngrams):
-            if not (low == high == 0 or 1 <= low <= high <= 8):
-                raise ValueError(f"[{low}, {high}] is not a range of lengths within 1 to 8")
-        if self.char_ngrams == self.word_ngrams == (0, 0):
-            raise ValueError("char_ngrams and word_ngrams are both empty")
-        return self
-
-
-class LinearConfig(NgramSection):
-    """TF-IDF of n-grams under one-vs-rest squared hinge; optionally naive-Bayes weighted."""
-
-    C: float | Literal["auto"] = Field(
-        "auto",
-        description="Weight of the loss against the L2 term; auto: 0.3 with nb, 0.5 without.",
+    drop: float = Field(
+        0.0, ge=0, lt=1, description="Share of words read as unknown (`bag`: of n-grams)."
     )
-    nb: bool | Literal["auto"] = Field(
-        "auto", description="Scale features by naive-Bayes ratios; auto: with two classes."
+    swap: float = Field(0.0, ge=0, le=1, description="Share of words that change places.")
+    mix_up: float = Field(
+        0.0,
+        ge=0,
+        description="Alpha of the Beta distribution by which two texts of a step are mixed; 0: "
+        "none (Zhang et al. 2018, on what the last layer sees).",
     )
-    tolerance: float = Field(
-        0.02, gt=0, lt=1, description="Stop when every class's gradient fell to this share."
-    )
-
-    @model_validator(mode="after")
-    def _c_is_positive(self) -> "LinearConfig":
-        if self.C != "auto" and self.C <= 0:
-            raise ValueError(f"C is {self.C}; it must be greater than 0")
-        return self
-
-
-class BagConfig(NgramSection):
-    """The mean of n-gram embeddings, then one linear layer."""
-
-    char_ngrams: tuple[int, int] = Field((1, 3), description="Shortest and longest; [0, 0]: none.")
-    embedding_size: int = Field(32, gt=0, description="Width of an n-gram's vector.")
-    dropout: float = Field(0.3, ge=0, lt=1, description="Share of the mean vector set to 0.")
-
-
-class MlpConfig(Section):
-    """Word embeddings, fully connected layers with ReLU over their masked mean and maximum."""
-
-    embedding_size: int = Field(64, gt=0, description="Width of a word's vector.")
-    hidden_sizes: tuple[int, ...] = Field(
-        (128,), description="Widths of the layers, first to last."
-    )
-    dropout: float = Field(0.5, ge=0, lt=1, description="Before each layer.")
-    min_count: int = Field(2, gt=0, description="Training texts a word must stand in.")
-
-    @model_validator(mode="after")
-    def _sizes_are_positive(self) -> "MlpConfig":
-        if any(size <= 0 for size in self.hidden_sizes):
-            raise ValueError(f"hidden_sizes is {list(self.hidden_sizes)}; each must be at least 1")
-        return self
-
-
-class ModelConfig(Section):
-    """Which model; only the chosen kind's table is read, so one recipe can hold several."""
-
-    kind: Literal["linear", "bag", "mlp"] = Field("linear", description="The family of models.")
-    linear: LinearConfig = Field(default_factory=LinearConfig)
-    bag: BagConfig = Field(default_factory=BagConfig)
-    mlp: MlpConfig = Field(default_factory=MlpConfig)
 
 
 class TrainConfig(Section):
-    """One optimisation run on a fixed set of workers."""
+    """One optimisation run; `linear` is solved by Newton's method and reads few of these keys."""
 
     epochs: int = Field(10, gt=0, description="Passes over the rows; `linear`: outer steps.")
     learning_rate: float = Field(1e-3, gt=0, description="Highest rate; unused by `linear`.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="How the rate falls to 0 after the warm-up, or stays."
+    )
+    warm_up: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps in which the rate rises to its highest."
+    )
     rows_per_step: int = Field(256, gt=0, description="Over all workers, not per worker.")
+    accumulate: int = Field(
+        1, gt=0, description="Slices of a step that a worker computes one after another."
+    )
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Unused by `linear`.")
-    weight_decay: float = Field(0.0, ge=0, description="Unused by `linear`.")
-    num_workers: int = Field(1, gt=0, description="Processes that share each step's rows.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Of matrices, not of biases; of vectors in a table when touched."
+    )
+    clip_norm: float = Field(
+        0.0, ge=0, description="A step's gradient is scaled down to this length; 0: never."
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay a step of the averaged weights that are kept as the model; 0: none.",
+    )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="focal: rows that are right already count less."
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="How much less (Lin et al. 2017).")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each label given to all labels alike."
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        "none",
+        description="balanced: each class weighs the same in the loss; or a weight for each label, "
+        "1 where none is given.",
+    )
+    resample: Literal["none", "balanced", "root"] = Field(
+        "none",
+        description="Draw an epoch's rows with equal chances for classes (balanced), or by the "
+        "root of their sizes; unused by `linear`.",
+    )
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    num_workers: int | tuple[int, int] = Field(
+        1,
+        description="Processes that share each step's rows; `[fewest, most]`: as many as find room "
+        "now, fewer when machines are lost and more when they come.",
+    )
     use_gpu: bool | Literal["auto"] = Field(
         "auto",
         description="auto: where the cluster has them now; unused by `linear`.",
@@ -95,13 +80,31 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on GPU, fp32 on CPU."
     )
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: each class weighs the same in the loss."
-    )
     early_stop: int = Field(3, ge=0, description="Epochs without a better valid score; 0: never.")
     max_failures: int = Field(
-        0, ge=0, description="Lost workers after which training is begun anew."
+        3, ge=0, description="Lost workers after which training goes on from its checkpoint."
     )
+    checkpoint_s: float = Field(
+        30.0, ge=0, description="Seconds between checkpoints, besides one at each epoch's end."
+    )
+
+    @property
+    def fewest_workers(self) -> int:
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @model_validator(mode="after")
+    def _values_fit_together(self) -> "TrainConfig":
+        if not 1 <= self.fewest_workers <= self.most_workers:
+            raise ValueError(
+                f"num_workers is {self.num_workers}; expected at least 1, or [fewest, most]"
+            )
+        if isinstance(self.class_weights, dict) and min(self.class_weights.values(), default=1) < 0:
+            raise ValueError(f"class_weights is {self.class_weights}; a weight is at least 0")
+        return self
 
 
 class Dimension(Section):

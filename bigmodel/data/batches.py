@@ -15,33 +15,45 @@ from bigmodel.text.features import Encoded
 class Batch:
     """Some texts as tensors.
 
-    `ids` [B, T] int64, 0 where padded; `values` [B, T] float32, 0 where padded, or None;
-    `labels` [B] int64 or None.
+    `ids` [B, T] int64, 0 where padded; `values` [B, T] float32, 0 where padded, or None; `ngrams`
+    the same texts as n-grams, for a model that reads both, or None; `base` [B, L] float32 what the
+    linear part says where that is known already, or None.
     """
 
     ids: Tensor
-    values: Tensor | None
-    labels: Tensor | None = None
+    values: Tensor | None = None
+    ngrams: "Batch | None" = None
+    base: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        moved = (None if t is None else t.to(device) for t in (self.values, self.labels))
-        return Batch(self.ids.to(device), *moved)
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(
+            self.ids.to(device, non_blocking=True),
+            moved(self.values),
+            self.ngrams and self.ngrams.to(device),
+            moved(self.base),
+        )
 
 
-def pad(encoded: Encoded, rows: npt.NDArray[np.int64]) -> Batch:
-    """The texts at positions `rows`, padded to the longest of them and to at least one id."""
+def pad(encoded: Encoded, rows: npt.NDArray[np.int64], *, width: int = 1) -> Batch:
+    """The texts at positions `rows`, padded to the longest of them, and to at least `width`."""
     starts = encoded.offsets[rows]
     lengths = encoded.offsets[rows + 1] - starts
-    width = max(1, int(lengths.max(initial=0)))
+    width = max(width, int(lengths.max(initial=0)))
     inside = np.arange(width) < lengths[:, None]
     source = (starts[:, None] + np.arange(width))[inside]
     ids = np.zeros((len(rows), width), np.int64)
     ids[inside] = encoded.ids[source]
-    if encoded.values is None:
-        return Batch(torch.from_numpy(ids), None)
-    values = np.zeros((len(rows), width), np.float32)
-    values[inside] = encoded.values[source]
-    return Batch(torch.from_numpy(ids), torch.from_numpy(values))
+    values = None
+    if encoded.values is not None:
+        values = np.zeros((len(rows), width), np.float32)
+        values[inside] = encoded.values[source]
+    ngrams = None if encoded.ngrams is None else pad(encoded.ngrams, rows)
+    return Batch(
+        torch.from_numpy(ids), None if values is None else torch.from_numpy(values), ngrams
+    )
 
 
 def by_length(encoded: Encoded, size: int) -> Iterator[npt.NDArray[np.int64]]:

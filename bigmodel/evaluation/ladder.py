@@ -43,6 +43,8 @@ def of_kind(recipe: Recipe, kind: str) -> Recipe:
         section = written[name]
         written[name] = {k: v for k, v in section.items() if v != defaults.get(k)}
     merge(written, {"model": {"kind": kind}})
+    if kind in ("linear", "bag"):  # they read no words in order
+        written["model"] |= {"residual": False, "vectors": "none"}
     return make_recipe(written, recipe.name)
 
 

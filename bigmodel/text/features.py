@@ -20,13 +20,15 @@ class Encoded:
 
     `ids` int32 [N], at least 1; `values` float32 [N], the weight of each id in its text, or None
     where all count alike; `offsets` int64 [texts + 1]: text i has ids[offsets[i]:offsets[i + 1]];
-    `truncated` bool [texts]: whether a text was cut at the recipe's length.
+    `truncated` bool [texts]: whether a text was cut at the recipe's length. `ngrams`: the same
+    texts once more, as n-grams beside words, for a model that reads both.
     """
 
     ids: npt.NDArray[np.int32]
     values: Floats | None
     offsets: Ints
     truncated: npt.NDArray[np.bool_]
+    ngrams: "Encoded | None" = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -34,7 +34,7 @@ class TrainingData:
     num_ids: int
     num_labels: int
 
-    def row_weight(self, class_weights: str) -> npt.NDArray[np.float32]:
+    def row_weight(self, class_weights: Any) -> npt.NDArray[np.float32]:
         """A row's own weight; with "balanced" times what gives each class the same sum."""
         if class_weights == "none":
             return self.train_weight

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bigmodel.config import TrainConfig
@@ -57,8 +57,8 @@ def steps(
     team: Team,
     seed: int,
     epoch: int,
-) -> Iterator[tuple[Batch, npt.NDArray[np.int64]]]:
-    """(this member's slice, the whole step's rows) for each step of an epoch.
+) -> Iterator[tuple[Batch, Tensor, npt.NDArray[np.int64]]]:
+    """(this member's slice, its labels, the whole step's rows) for each step of an epoch.
 
     Every row stands in exactly one step, and in one member's slice of it; the order follows from
     seed and epoch alone. The last step may be smaller, and a slice of it empty.
@@ -67,13 +67,12 @@ def steps(
     for start in range(0, len(order), rows_per_step):
         rows = order[start : start + rows_per_step]
         own = rows[team.share(len(rows))]
-        batch = pad(encoded, own)
-        yield Batch(batch.ids, batch.values, torch.from_numpy(label[own])), rows
+        yield pad(encoded, own), torch.from_numpy(label[own]), rows
 
 
 def train_epoch(
     model: nn.Module,
-    batches: Iterator[tuple[Batch, npt.NDArray[np.int64]]],
+    batches: Iterator[tuple[Batch, Tensor, npt.NDArray[np.int64]]],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     *,
@@ -88,14 +87,13 @@ def train_epoch(
     """
     model.train()
     loss_sum = torch.zeros((), device=team.device)
-    for batch, rows in batches:
+    for batch, labels, rows in batches:
         batch = batch.to(team.device)
-        assert batch.labels is not None
         with torch.autocast(team.device.type, torch.bfloat16, enabled=autocast):
             scores = model(batch)
         weight = row_weight[rows]
         own = torch.from_numpy(weight[team.share(len(rows))]).to(team.device)
-        losses = functional.cross_entropy(scores.float(), batch.labels, reduction="none")
+        losses = functional.cross_entropy(scores.float(), labels.to(team.device), reduction="none")
         loss = (own * losses).sum()
         optimizer.zero_grad(set_to_none=True)
         # the team averages gradients; the factor turns the mean over members into a sum

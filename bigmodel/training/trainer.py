@@ -106,7 +106,9 @@ def _train(
                 "data": [ray.put(data)],
                 "topic": run_id,
             },
-            scaling_config=ray.train.ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config.most_workers, use_gpu=use_gpu
+            ),
             run_config=ray.train.RunConfig(
                 name=run_id,
                 storage_filesystem=filesystem,
@@ -190,14 +192,14 @@ def _check_resources(recipe: Recipe, *, grows: bool) -> bool:
     if recipe.model.kind == "linear":
         use_gpu = False  # its products are sparse, and quick on CPUs
     elif config.use_gpu == "auto":
-        use_gpu = bool(there.get("GPU", 0) >= config.num_workers)
+        use_gpu = bool(there.get("GPU", 0) >= config.most_workers)
     else:
         use_gpu = config.use_gpu
     for resource, needed in (("CPU", True), ("GPU", use_gpu)):
         found = int(there.get(resource, 0))
-        if needed and not grows and found < config.num_workers:
+        if needed and not grows and found < config.most_workers:
             raise ClusterError(
-                f"train.num_workers is {config.num_workers}, but Ray has {found} {resource}s; "
+                f"train.num_workers is {config.most_workers}, but Ray has {found} {resource}s; "
                 "lower it, or train on a larger cluster with --cluster"
             )
     return use_gpu

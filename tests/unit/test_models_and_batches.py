@@ -24,7 +24,6 @@ def test_pad():
     batch = pad(ENCODED, np.array([2, 0]))
     assert batch.ids.tolist() == [[4, 5, 9, 2], [3, 1, 0, 0]]
     assert torch.equal(batch.values, torch.tensor([[0.4, 0.5, 0.9, 0.2], [0.3, 0.1, 0.0, 0.0]]))
-    assert batch.labels is None
 
 
 @pytest.mark.parametrize(("rows", "ids"), [([1], [[0]]), ([], []), ([0], [[3, 1]])])

@@ -218,8 +218,8 @@ def test_every_row_stands_in_one_step_and_in_one_slice_of_it(size, rows_per_step
     def walk(team: Team) -> list[tuple[list[list[float]], list[int], list[int]]]:
         walked = steps(encoded, label, rows_per_step=rows_per_step, team=team, seed=3, epoch=2)
         return [
-            (batch.values.sum(1).tolist(), batch.labels.tolist(), whole.tolist())
-            for batch, whole in walked
+            (batch.values.sum(1).tolist(), own.tolist(), whole.tolist())
+            for batch, own, whole in walked
         ]
 
     sums = dense(encoded).sum(1)
@@ -239,7 +239,7 @@ def test_the_order_follows_from_seed_and_epoch_alone():
 
     def order(seed: int, epoch: int) -> list[int]:
         walked = steps(encoded, label, rows_per_step=8, team=Team(), seed=seed, epoch=epoch)
-        return [row for _, whole in walked for row in whole.tolist()]
+        return [row for _, _, whole in walked for row in whole.tolist()]
 
     assert order(0, 1) == order(0, 1)
     assert len({tuple(order(*pair)) for pair in ((0, 1), (0, 2), (1, 1), (1, 2))}) == 4
