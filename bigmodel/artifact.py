@@ -1,7 +1,5 @@
 """The artefact: all that answers a text, in one folder, with a digest of every byte."""
 
-import hashlib
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,19 +13,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-import bigmodel
 from bigmodel.config import Recipe
 from bigmodel.data.batches import by_length, pad
 from bigmodel.data.schema import LabelSet
-from bigmodel.errors import BigModelError, ModelError, RecipeError
+from bigmodel.errors import BigModelError, ModelError
 from bigmodel.golden import GOLDEN_TEXTS
+from bigmodel.manifest import seal, verified
 from bigmodel.models import build_model
-from bigmodel.storage import MANIFEST, Folder, folder
+from bigmodel.storage import folder
 from bigmodel.text.encoder import TextEncoder
 
-FORMAT = 1
 GOLDEN_TOLERANCE = 1e-4
 _ROWS = 64  # texts scored together
+_REMEDY = "restore the artefact or train again"
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,11 @@ class Artifact:
             "golden.json": _json(golden),
         }
         files |= {f"encoder/{name}": data for name, data in self.encoder.files().items()}
-        manifest = _manifest(files)
         place = folder(uri)
         if not place.local:
             place.remove()  # an object store can't exchange one for another at once
         with place.fresh() as target:
-            for name, data in files.items():
-                target.write(name, data)
-            target.write(MANIFEST, _json(manifest))
-        return str(manifest["sha256"])
+            return seal(target, files)
 
     @classmethod
     def load(cls, uri: str, *, digest: str | None = None) -> "Artifact":
@@ -98,7 +92,7 @@ class Artifact:
 
         `digest`: what the registry holds; a whole artefact that was exchanged is found by it.
         """
-        files, found = _verified(folder(uri), digest)
+        files, found = verified(folder(uri), what="artefact", remedy=_REMEDY, digest=digest)
         try:
             artifact = _parse(files, found)
             _replay(artifact, json.loads(files["golden.json"]))
@@ -130,90 +124,6 @@ def _parse(files: dict[str, bytes], digest: str) -> Artifact:
         lineage=json.loads(files["lineage.json"]),
         digest=digest,
     )
-
-
-def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
-    packages = ("torch", "numpy", "safetensors", "rjieba", "jieba")
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "versions": {
-            "bigmodel": bigmodel.__version__,
-            **{package: importlib.metadata.version(package) for package in packages},
-        },
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in sorted(files.items())
-        },
-    }
-    return manifest | {"sha256": _digest(manifest)}
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    body = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _verified(place: Folder, digest: str | None) -> tuple[dict[str, bytes], str]:
-    """The bytes of every file, each equal to what the manifest says, and the manifest's digest."""
-    manifest = _read_manifest(place)
-    found = str(manifest["sha256"])
-    if digest is not None and digest != found:
-        raise ModelError(
-            f"{place.uri}: the registry knows this version with SHA-256 {digest[:12]}…, the folder "
-            f"has {found[:12]}…; somebody exchanged it: publish it again or restore it"
-        )
-    listed: dict[str, dict[str, Any]] = manifest["files"]
-    names = set(place.names()) - {MANIFEST}
-    if missing := sorted(set(listed) - names):
-        raise ModelError(
-            f"{place.uri}: {missing[0]} is missing; restore the artefact or train again"
-        )
-    if extra := sorted(names - set(listed)):
-        raise ModelError(f"{place.uri}: {extra[0]} isn't in the manifest; remove it")
-    files = {}
-    for name, about in listed.items():
-        files[name] = _read(place, name)
-        actual = hashlib.sha256(files[name]).hexdigest()
-        if actual != about["sha256"]:
-            raise ModelError(
-                f"{place.uri}: {name} is damaged: {len(files[name])} bytes with SHA-256 "
-                f"{actual[:12]}…, expected {about['bytes']} with {about['sha256'][:12]}…; "
-                "restore it or train again"
-            )
-    return files, found
-
-
-def _read(place: Folder, name: str) -> bytes:
-    """A file's bytes; ModelError for a link, or what else isn't a file that can be read."""
-    if place.local and ((place.local / name).is_symlink() or not place.exists(name)):
-        raise ModelError(f"{place.uri}: {name} is a link or no plain file; restore the artefact")
-    try:
-        return place.read(name)
-    except (OSError, RecipeError) as error:
-        raise ModelError(
-            f"{place.uri}: can't read {name} ({error}); restore the artefact or train again"
-        ) from None
-
-
-def _read_manifest(place: Folder) -> dict[str, Any]:
-    if not place.exists(MANIFEST):
-        what = "half-written: no manifest.json" if place.names() else "no such artefact"
-        raise ModelError(f"{place.uri}: {what}; name a finished one, or train again")
-    raw = _read(place, MANIFEST)
-    try:
-        manifest = json.loads(raw)
-        listed = all({"bytes", "sha256"} <= set(about) for about in manifest["files"].values())
-        whole = listed and _digest(manifest) == manifest["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise ModelError(f"{place.uri}: manifest.json is damaged; restore it or train again")
-    if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{place.uri}: format {manifest.get('format')}, this release reads {FORMAT}; "
-            "use the release that wrote it, or train again"
-        )
-    return dict(manifest)
 
 
 def _golden(artifact: Artifact) -> dict[str, Any]:

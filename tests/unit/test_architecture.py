@@ -16,6 +16,7 @@ ORDER = [
     ("models",),
     ("metrics", "golden"),
     ("abstention",),
+    ("manifest",),
     ("artifact",),
     ("predictor", "export"),
     ("data",),
@@ -32,7 +33,7 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "artifact", "predictor", "export", "data.schema", "data.batches", "data.files",
+    "golden", "manifest", "artifact", "predictor", "export", "data.schema", "data.batches", "data.files",
     "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
     "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",

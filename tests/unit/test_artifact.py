@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from bigmodel import artifact as artifact_module
-from bigmodel.artifact import MANIFEST, Artifact
+from bigmodel import manifest as manifest_module
+from bigmodel.artifact import Artifact
 from bigmodel.errors import ModelError
+from bigmodel.storage import MANIFEST
 
 FILES = (
     "calibration.json", "encoder/ngrams.safetensors", "encoder/text.json",
@@ -142,7 +144,7 @@ def resealed(copy: Path, name: str, change: Callable[[dict], object]) -> None:
     change(value)
     (copy / name).write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
     files = {n: data for n, data in files_of(copy).items() if n != MANIFEST}
-    manifest = artifact_module._manifest(files)
+    manifest = manifest_module.manifest(files)
     (copy / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -168,7 +170,7 @@ def test_an_artefact_that_this_release_or_machine_cannot_answer_with_is_refused(
 
 
 def test_another_format_is_named(copy, monkeypatch):
-    monkeypatch.setattr(artifact_module, "FORMAT", 2)
+    monkeypatch.setattr(manifest_module, "FORMAT", 2)
     with pytest.raises(ModelError, match="format 1, this release reads 2"):
         Artifact.load(str(copy))
 
