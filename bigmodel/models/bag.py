@@ -6,10 +6,13 @@ from torch.nn import functional
 
 from bigmodel.config import BagConfig
 from bigmodel.data.batches import Batch
+from bigmodel.models.net import Net
 
 
-class BagOfNgrams(nn.Module):
+class BagOfNgrams(Net):
     """The weighted sum of a text's n-gram vectors through one linear layer."""
+
+    tables = ("embedding",)
 
     def __init__(self, config: BagConfig, *, num_ids: int, num_labels: int) -> None:
         super().__init__()
@@ -20,11 +23,13 @@ class BagOfNgrams(nn.Module):
         nn.init.uniform_(self.embedding, -bound, bound)
         nn.init.zeros_(self.output.weight)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """[B, L]; padding has weight 0, so a row's scores don't depend on the other rows."""
+    def represent(self, batch: Batch) -> Tensor:
+        """[B, D]; padding has weight 0; no known n-gram gives the zero vector."""
         assert batch.values is not None
-        vectors = functional.embedding_bag(
+        return functional.embedding_bag(
             batch.ids, self.embedding, mode="sum", per_sample_weights=batch.values
         )
-        scores: Tensor = self.output(self.dropout(vectors))
+
+    def from_hidden(self, hidden: Tensor, batch: Batch) -> Tensor:
+        scores: Tensor = self.output(self.dropout(hidden))
         return scores
