@@ -110,7 +110,12 @@ def _parse(files: dict[str, bytes], digest: str) -> Artifact:
     labels = LabelSet(tuple(json.loads(files["labels.json"])))
     parts = {n.removeprefix("encoder/"): b for n, b in files.items() if n.startswith("encoder/")}
     encoder = TextEncoder.from_files(parts)
-    model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
+    model = build_model(
+        recipe.model,
+        num_ids=encoder.num_ids,
+        num_labels=len(labels),
+        num_ngrams=encoder.num_ngrams,
+    )
     model.load_state_dict(load_tensors(files["weights.safetensors"]))
     calibration = json.loads(files["calibration.json"])
     return Artifact(

@@ -15,8 +15,11 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.data.split import SEEN_SPLITS
 from bigmodel.storage import Folder
 from bigmodel.text.encoder import EncoderRecipe, TextEncoder
-from bigmodel.text.ngrams import BUCKETS
+from bigmodel.text.ngrams import BUCKETS, NgramSpans
 from bigmodel.text.occurrences import Occurrences, offsets_of
+
+Counts = tuple[Any, npt.NDArray[np.int32]]
+"""The keys of a table that some training texts hold, and how many of these texts hold each."""
 
 
 def encode_rows(
@@ -36,12 +39,14 @@ def encode_rows(
     """
     names = origin.parts("rows")
     scratch = target.child(f"scratch-{uuid.uuid4().hex[:8]}")  # another may be writing the same
-    totals = _Totals(plan)
+    totals = [_Totals(table.spans) for table in plan.tables]
     counted = _each(_segment, names, origin=origin, scratch=scratch, plan=plan)
-    for name, (keys, counts) in zip(names, counted, strict=True):
-        totals.add(keys, counts)
+    for name, counts_of_tables in zip(names, counted, strict=True):
+        for total, counts in zip(totals, counts_of_tables, strict=True):
+            total.add(*counts)
         on_part(name)
-    encoder = plan.fit(*totals.sums(), num_texts)
+    sums, *beside = (total.sums() for total in totals)
+    encoder = plan.fit(*sums, num_texts, beside=beside[0] if beside else None)
     entries = [
         write_file(target, f"encoder/{name}", data) for name, data in encoder.files().items()
     ]
@@ -71,23 +76,29 @@ def _call(together: tuple[Callable[..., Any], dict[str, Any]], name: str) -> Any
 
 def _segment(
     name: str, *, origin: SealedFolder, scratch: Folder, plan: EncoderRecipe
-) -> tuple[Any, Any]:
-    """Write what a part's training and valid texts hold; (keys, counts) of the training texts."""
+) -> list[Counts]:
+    """Write what a part's training and valid texts hold; the counts of the training texts for each
+    table of the plan."""
     table = origin.parquet(name, ["written", "label", "weight", "split"])
     table = table.filter(pa.compute.is_in(table["split"], pa.array(SEEN_SPLITS)))
     held = plan.occurrences(table["written"].to_pylist())
     _write_scratch(scratch, name, table.drop_columns("written"), held)
     training = pa.compute.equal(table["split"], "train").to_numpy()
-    keys, counts = held.held_by(training)
-    return keys if plan.spans is None else np.asarray(keys, np.int32), counts.astype(np.int32)
+    return [_counts(one, training) for one in (held, held.ngrams) if one is not None]
+
+
+def _counts(held: Occurrences, chosen: npt.NDArray[np.bool_]) -> Counts:
+    keys, counts = held.held_by(chosen)
+    narrow = keys if isinstance(keys, list) else keys.astype(np.int32)
+    return narrow, counts.astype(np.int32)
 
 
 class _Totals:
-    """In how many training texts each key stands, over the parts seen so far."""
+    """In how many training texts each key of a table stands, over the parts seen so far."""
 
-    def __init__(self, plan: EncoderRecipe) -> None:
-        self._words: Counter[str] | None = Counter() if plan.spans is None else None
-        self._buckets = np.zeros(0 if plan.spans is None else 2 * BUCKETS, np.int32)
+    def __init__(self, spans: NgramSpans | None) -> None:
+        self._words: Counter[str] | None = Counter() if spans is None else None
+        self._buckets = np.zeros(0 if spans is None else 2 * BUCKETS, np.int32)
 
     def add(self, keys: Any, counts: npt.NDArray[np.int32]) -> None:
         if self._words is None:
@@ -108,7 +119,7 @@ def _encode(
     """Write the encoded rows of a part, a file a split."""
     table, held = _read_scratch(scratch, name)
     label = labels.ids(table["label"].to_pylist(), where=name)
-    rows = table_of(encoder.features.look_up(held), label, table["weight"].to_numpy())
+    rows = table_of(encoder.look_up(held), label, table["weight"].to_numpy())
     entries = []
     for split in SEEN_SPLITS:
         chosen = rows.filter(pa.compute.equal(table["split"], split))
@@ -118,24 +129,37 @@ def _encode(
 
 
 def _write_scratch(scratch: Folder, name: str, table: pa.Table, held: Occurrences) -> None:
-    columns = {"keys": _lists(held.offsets, held.keys)}
-    if held.counts is not None:
-        narrow = np.min_scalar_type(held.counts.max(initial=0))
-        columns["counts"] = _lists(held.offsets, held.counts.astype(narrow))
-    for column, values in columns.items():
+    for column, values in _columns(held).items():
         table = table.append_column(column, values)
     write_arrow(scratch, name, table.replace_schema_metadata({"words": "\n".join(held.words)}))
 
 
+def _columns(held: Occurrences, *, prefix: str = "") -> dict[str, pa.Array]:
+    columns = {f"{prefix}keys": _lists(held.offsets, held.keys)}
+    if held.counts is not None:
+        narrow = np.min_scalar_type(held.counts.max(initial=0))
+        columns[f"{prefix}counts"] = _lists(held.offsets, held.counts.astype(narrow))
+    if held.ngrams is not None:
+        columns |= _columns(held.ngrams, prefix="ngram_")
+    return columns
+
+
 def _read_scratch(scratch: Folder, name: str) -> tuple[pa.Table, Occurrences]:
     table = pa.ipc.open_file(pa.BufferReader(scratch.read(name))).read_all()
-    words = tuple(table.schema.metadata[b"words"].decode().split("\n"))
-    lists = table["keys"].combine_chunks()
-    counts = None
-    if "counts" in table.column_names:
-        counts = table["counts"].combine_chunks().flatten().to_numpy().astype(np.int32)
+    return table, _held(table)
+
+
+def _held(table: pa.Table, *, prefix: str = "") -> Occurrences:
+    """The inverse of `_columns`."""
+    lists = table[f"{prefix}keys"].combine_chunks()
     lengths = pa.compute.list_value_length(lists).to_numpy()
-    return table, Occurrences(lists.flatten().to_numpy(), counts, offsets_of(lengths), words)
+    counts = ngrams = None
+    if f"{prefix}counts" in table.column_names:
+        counts = table[f"{prefix}counts"].combine_chunks().flatten().to_numpy().astype(np.int32)
+    if not prefix and "ngram_keys" in table.column_names:
+        ngrams = _held(table, prefix="ngram_")
+    words = () if prefix else tuple(table.schema.metadata[b"words"].decode().split("\n"))
+    return Occurrences(lists.flatten().to_numpy(), counts, offsets_of(lengths), words, ngrams)
 
 
 def _lists(offsets: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> pa.Array:

@@ -212,21 +212,33 @@ def find_rows(lineage: Mapping[str, str]) -> PreparedRows | None:
 
 
 def table_of(encoded: Encoded, label: npt.NDArray[np.int64], weight: Weights) -> pa.Table:
-    """One row a text: `ids`, `values` where the features have weights, `label`, `weight`."""
-    offsets = pa.array(encoded.offsets, pa.int32())
-    columns = {"ids": pa.ListArray.from_arrays(offsets, pa.array(encoded.ids))}
-    if encoded.values is not None:
-        columns["values"] = pa.ListArray.from_arrays(offsets, pa.array(encoded.values))
+    """One row a text: `columns_of`, `label`, `weight`."""
+    columns = columns_of(encoded)
     columns |= {"label": pa.array(label, pa.int32()), "weight": pa.array(weight)}
     return pa.table(columns)
 
 
-def encoded_of(table: pa.Table) -> Encoded:
-    """The inverse of `table_of`, without labels and weights."""
-    lists = table["ids"].combine_chunks()
-    values = None
-    if "values" in table.column_names:
-        values = table["values"].combine_chunks().flatten().to_numpy()
+def columns_of(encoded: Encoded, *, prefix: str = "") -> dict[str, pa.Array]:
+    """A list a text: `ids`, and `values` where the features have weights; `ngram_ids` and
+    `ngram_values` where n-grams stand beside words."""
+    offsets = pa.array(encoded.offsets, pa.int32())
+    columns = {f"{prefix}ids": pa.ListArray.from_arrays(offsets, pa.array(encoded.ids))}
+    if encoded.values is not None:
+        values = pa.ListArray.from_arrays(offsets, pa.array(encoded.values))
+        columns[f"{prefix}values"] = values
+    if encoded.ngrams is not None:
+        columns |= columns_of(encoded.ngrams, prefix="ngram_")
+    return columns
+
+
+def encoded_of(table: pa.Table, *, prefix: str = "") -> Encoded:
+    """The inverse of `columns_of`; other columns are read past."""
+    lists = table[f"{prefix}ids"].combine_chunks()
+    values = ngrams = None
+    if f"{prefix}values" in table.column_names:
+        values = table[f"{prefix}values"].combine_chunks().flatten().to_numpy()
+    if not prefix and "ngram_ids" in table.column_names:
+        ngrams = encoded_of(table, prefix="ngram_")
     lengths = pa.compute.list_value_length(lists).to_numpy(zero_copy_only=False)
     truncated = np.zeros(len(table), np.bool_)
-    return Encoded(lists.flatten().to_numpy(), values, offsets_of(lengths), truncated)
+    return Encoded(lists.flatten().to_numpy(), values, offsets_of(lengths), truncated, ngrams)

@@ -3,24 +3,17 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
 
-from bigmodel.config import Recipe, TextConfig
+from bigmodel.config import NgramSection, Recipe, TextConfig
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.text.features import (
-    Encoded,
-    NgramTable,
-    Vocabulary,
-    concatenate,
-    fit_ngrams,
-    fit_vocabulary,
-)
-from bigmodel.text.ngrams import Ints, NgramSpans
+from bigmodel.text.features import Encoded, NgramTable, TableRecipe, Vocabulary, concatenate
+from bigmodel.text.ngrams import NgramSpans
 from bigmodel.text.normalize import Normalizer
 from bigmodel.text.occurrences import Occurrences, chunks, occurrences_of
 from bigmodel.text.segment import Segmenter
@@ -28,16 +21,26 @@ from bigmodel.text.segment import Segmenter
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """What turns a raw text into ids, the same object in training and in serving."""
+    """What turns a raw text into ids, the same object in training and in serving.
+
+    `features` give the ids; beside words, `ngrams` give those of the same texts for a model that
+    reads both.
+    """
 
     normalizer: Normalizer
     segmenter: Segmenter
     features: Vocabulary | NgramTable
+    ngrams: NgramTable | None = None
 
     @property
     def num_ids(self) -> int:
         """One more than the largest id; 0 is padding."""
         return self.features.num_ids
+
+    @property
+    def num_ngrams(self) -> int:
+        """The same of the n-grams beside words; 0 where there are none."""
+        return 0 if self.ngrams is None else self.ngrams.num_ids
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Raw texts -> ids; what a text gives doesn't depend on the others."""
@@ -49,7 +52,16 @@ class TextEncoder:
     def _encode(self, texts: Sequence[str]) -> Encoded:
         written = [self.normalizer(text) for text in texts]
         tokens = self.segmenter.cut_all(written)
-        return self.features.look_up(occurrences_of(self.features.spans, written, tokens))
+        beside = _spans(self.ngrams)
+        return self.look_up(occurrences_of(self.features.spans, written, tokens, beside=beside))
+
+    def look_up(self, held: Occurrences) -> Encoded:
+        """The ids of what normalised texts hold."""
+        found = self.features.look_up(held)
+        if self.ngrams is None:
+            return found
+        assert held.ngrams is not None
+        return replace(found, ngrams=self.ngrams.look_up(held.ngrams))
 
     def files(self) -> dict[str, bytes]:
         """The encoder as files, name -> bytes; equal encoders give equal bytes."""
@@ -64,14 +76,14 @@ class TextEncoder:
             "stop_words": sorted(cut.stop_words),
         }
         files = {"user_dictionary.txt": cut.user_dictionary.encode()}
-        if isinstance(self.features, Vocabulary):
-            about |= {"features": "words", "max_tokens": self.features.max_tokens}
-            files["vocabulary.json"] = _json(self.features.words)
-        else:
-            spans = self.features.spans
-            about |= {"features": "ngrams", "chars": spans.chars, "words": spans.words}
-            table = {"buckets": self.features.buckets, "idf": self.features.idf}
-            files["ngrams.safetensors"] = save(table)
+        about["features"] = "words" if isinstance(self.features, Vocabulary) else "ngrams"
+        for table in (self.features, self.ngrams):
+            if isinstance(table, Vocabulary):
+                about["max_tokens"] = table.max_tokens
+                files["vocabulary.json"] = _json(table.words)
+            elif table is not None:
+                about |= {"chars": table.spans.chars, "words": table.spans.words}
+                files["ngrams.safetensors"] = save({"buckets": table.buckets, "idf": table.idf})
         return {"text.json": _json(about)} | files
 
     @classmethod
@@ -97,12 +109,15 @@ class TextEncoder:
                     f"the model was made with {package} {used}, installed is {installed}; "
                     "install that version or train again"
                 )
-        if about["features"] == "words":
+        tables: list[Any] = []
+        if "vocabulary.json" in files:
             words = tuple(json.loads(files["vocabulary.json"]))
-            return cls(normalizer, segmenter, Vocabulary(words, about["max_tokens"]))
-        table = load(files["ngrams.safetensors"])
-        spans = NgramSpans(tuple(about["chars"]), tuple(about["words"]))
-        return cls(normalizer, segmenter, NgramTable(spans, table["buckets"], table["idf"]))
+            tables.append(Vocabulary(words, about["max_tokens"]))
+        if "ngrams.safetensors" in files:
+            table = load(files["ngrams.safetensors"])
+            spans = NgramSpans(tuple(about["chars"]), tuple(about["words"]))
+            tables.append(NgramTable(spans, table["buckets"], table["idf"]))
+        return cls(normalizer, segmenter, *tables)
 
 
 @dataclass(frozen=True)
@@ -111,22 +126,28 @@ class EncoderRecipe:
 
     normalizer: Normalizer
     segmenter: Segmenter
-    text: TextConfig
-    spans: NgramSpans | None
-    min_count: int
+    features: TableRecipe
+    ngrams: TableRecipe | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> "EncoderRecipe":
-        """The kind's features: n-grams for `linear` and `bag`, words in order for `mlp`."""
-        kind = recipe.model.kind
-        section: Any = getattr(recipe.model, kind)
-        spans = None
-        if kind in ("linear", "bag"):
-            spans = NgramSpans(section.char_ngrams, section.word_ngrams)
-        text = recipe.text
-        if kind == "linear":  # its table has no size to hold down
-            text = text.model_copy(update={"vocabulary_size": 0})
-        return cls(Normalizer.of(text), make_segmenter(text), text, spans, section.min_count)
+        """The kind's features: n-grams for `linear` and `bag`, else words in order; beside them the
+        n-grams of `linear` where a net is trained on what that leaves over."""
+        text, model = recipe.text, recipe.model
+        section: Any = getattr(model, model.kind)
+        size = 0 if model.kind == "linear" else text.vocabulary_size
+        if model.of_words:
+            features = TableRecipe(None, section.min_count, size, text.max_tokens)
+        else:
+            features = _of_ngrams(section, size)
+        both = model.of_words and model.of_ngrams
+        ngrams = _of_ngrams(model.linear, 0) if both else None
+        return cls(Normalizer.of(text), make_segmenter(text), features, ngrams)
+
+    @property
+    def tables(self) -> tuple[TableRecipe, ...]:
+        """Of the features, and of the n-grams where they stand beside words."""
+        return (self.features,) if self.ngrams is None else (self.features, self.ngrams)
 
     def inputs(self) -> dict[str, str]:
         """What the encoder depends on besides its texts, by names that a person knows.
@@ -134,51 +155,50 @@ class EncoderRecipe:
         Equal where two recipes make the same encoder of the same texts; paths don't count.
         """
         cut = self.segmenter
-        max_tokens = self.text.max_tokens if self.spans is None else None
-        features = (self.spans, self.min_count, self.text.vocabulary_size, max_tokens)
         return {
             "normalising": repr((self.normalizer, self.normalizer.version)),
             "segmenter": repr((cut.engine, cut.engine_version, cut.hmm, cut.unit)),
             "user dictionary": hashlib.sha256(cut.user_dictionary.encode()).hexdigest(),
             "stop words": repr(sorted(cut.stop_words)),  # a set has another order in each process
-            "features of the model": repr(features),
+            "features of the model": repr(self.tables),
         }
 
     def occurrences(self, written: Sequence[str]) -> Occurrences:
         """What normalised texts hold; `held_by` of it is what `fit` asks for."""
-        return occurrences_of(self.spans, written, self.segmenter.cut_all(written))
+        tokens = self.segmenter.cut_all(written)
+        beside = _spans(self.ngrams)
+        return occurrences_of(self.features.spans, written, tokens, beside=beside)
 
     def fit_on(self, texts: Sequence[str]) -> TextEncoder:
         """The encoder of some raw texts, all of them training texts."""
-        return self.fit(*self.count(texts), len(texts))
-
-    def count(self, texts: Sequence[str]) -> tuple[list[str] | Ints, Ints]:
-        """(distinct keys, number of the raw texts that hold each): words, or buckets of n-grams."""
         held = self.occurrences([self.normalizer(text) for text in texts])
-        return held.held_by(np.ones(len(texts), np.bool_))
+        every = np.ones(len(texts), np.bool_)
+        beside = None if held.ngrams is None else held.ngrams.held_by(every)
+        return self.fit(*held.held_by(every), len(texts), beside=beside)
 
-    def fit(self, keys: Any, counts: Any, num_texts: int) -> TextEncoder:
-        """The encoder, from the sums of `held_by` over all `num_texts` training texts."""
-        features: Vocabulary | NgramTable
-        size = self.text.vocabulary_size
-        if self.spans is None:
-            features = fit_vocabulary(
-                list(keys),
-                list(counts),
-                min_count=self.min_count,
-                size=size,
-                max_tokens=self.text.max_tokens,
-            )
-        else:
-            features = fit_ngrams(
-                self.spans,
-                np.asarray(keys),
-                np.asarray(counts),
-                num_texts=num_texts,
-                min_count=self.min_count,
-                size=size,
-            )
-        return TextEncoder(self.normalizer, self.segmenter, features)
+    def fit(
+        self, keys: Any, counts: Any, num_texts: int, *, beside: tuple[Any, Any] | None = None
+    ) -> TextEncoder:
+        """The encoder, from the sums of `held_by` over all `num_texts` training texts.
+
+        `beside`: the keys and counts of the n-grams, where they stand beside words.
+        """
+        features = self.features.fit(keys, counts, num_texts)
+        if self.ngrams is None:
+            return TextEncoder(self.normalizer, self.segmenter, features)
+        assert beside is not None
+        ngrams = self.ngrams.fit(*beside, num_texts)
+        assert isinstance(ngrams, NgramTable)
+        return TextEncoder(self.normalizer, self.segmenter, features, ngrams)
+
+
+def _spans(table: NgramTable | TableRecipe | None) -> NgramSpans | None:
+    return None if table is None else table.spans
+
+
+def _of_ngrams(section: NgramSection, size: int) -> TableRecipe:
+    spans = NgramSpans(section.char_ngrams, section.word_ngrams)
+    return TableRecipe(spans, section.min_count, size)
 
 
 def make_segmenter(text: TextConfig) -> Segmenter:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,17 +36,20 @@ class Encoded:
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:
-    """The texts of all parts, in order; none of no parts."""
+    """The texts of all parts, in order; none of no parts. Of parts all or none have n-grams."""
     if not parts:
         return Encoded(np.zeros(0, np.int32), None, np.zeros(1, np.int64), np.zeros(0, np.bool_))
     starts = np.cumsum([0, *(part.offsets[-1] for part in parts)])
     offsets = [part.offsets[1:] + start for part, start in zip(parts, starts, strict=False)]
     values = [part.values for part in parts if part.values is not None]
+    ngrams = [part.ngrams for part in parts if part.ngrams is not None]
+    assert len(ngrams) in (0, len(parts)), "some texts have n-grams beside their words, others none"
     return Encoded(
         np.concatenate([part.ids for part in parts]),
         np.concatenate(values) if values else None,
         np.concatenate([np.zeros(1, np.int64), *offsets]),
         np.concatenate([part.truncated for part in parts]),
+        concatenate(ngrams) if ngrams else None,
     )
 
 
@@ -127,6 +131,29 @@ class NgramTable:
         ids = np.zeros(2 * BUCKETS, np.int32)
         ids[self.buckets] = np.arange(1, len(self.buckets) + 1, dtype=np.int32)
         return ids
+
+
+@dataclass(frozen=True)
+class TableRecipe:
+    """A table before it has seen a text: of n-grams, or without `spans` of words in order.
+
+    It keeps what stands in `min_count` training texts, the `size` most frequent of that; for
+    n-grams 0 is all. Texts are cut after `max_tokens` words, and n-grams see the whole text.
+    """
+
+    spans: NgramSpans | None
+    min_count: int
+    size: int
+    max_tokens: int | None = None
+
+    def fit(self, keys: Any, counts: Any, num_texts: int) -> Vocabulary | NgramTable:
+        """The table, from the sums of `held_by` over all `num_texts` training texts."""
+        limits = {"min_count": self.min_count, "size": self.size}
+        if self.spans is None:
+            assert self.max_tokens is not None
+            return fit_vocabulary(list(keys), list(counts), max_tokens=self.max_tokens, **limits)
+        buckets, counts = np.asarray(keys), np.asarray(counts)
+        return fit_ngrams(self.spans, buckets, counts, num_texts=num_texts, **limits)
 
 
 def fit_vocabulary(

@@ -1,7 +1,7 @@
 """What texts hold before any table knows it: n-grams with their counts, or words in order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,19 +21,22 @@ class Occurrences:
     """The keys of some texts, one text after another: text i has keys[offsets[i]:offsets[i + 1]].
 
     Of n-grams `keys` are buckets, rising and distinct within a text, and `counts` how often each
-    stands there. Of words `keys` are positions in `words` in the order of the text, `counts` None.
+    stands there. Of words `keys` are positions in `words` in the order of the text, `counts` None,
+    and `ngrams` has the n-grams of the same texts where they are looked at as well.
     """
 
     keys: Keys
     counts: Keys | None
     offsets: Ints
     words: tuple[str, ...] = ()
+    ngrams: "Occurrences | None" = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def slices(self, size: int) -> Iterator["Occurrences"]:
-        """Neighbouring texts, at most `size` at a time; of no texts one slice of none."""
+        """Neighbouring texts, at most `size` at a time, without the n-grams that stand beside
+        words; of no texts one slice of none."""
         for start in range(0, max(1, len(self)), size):
             offsets = self.offsets[start : start + size + 1]
             span = slice(offsets[0], offsets[-1])
@@ -64,11 +67,19 @@ def runs(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Ints]:
 
 
 def occurrences_of(
-    spans: NgramSpans | None, texts: Sequence[str], tokens: Sequence[Sequence[str]]
+    spans: NgramSpans | None,
+    texts: Sequence[str],
+    tokens: Sequence[Sequence[str]],
+    *,
+    beside: NgramSpans | None = None,
 ) -> Occurrences:
-    """The n-grams of normalised texts and their words; without `spans`, the words in order."""
+    """The n-grams of normalised texts and their words; without `spans`, the words in order.
+
+    `beside`: of which spans words have n-grams beside them.
+    """
     if spans is None:
-        return _words(tokens)
+        words = _words(tokens)
+        return replace(words, ngrams=occurrences_of(beside, texts, tokens)) if beside else words
     parts = [_ngrams(spans, texts[chunk], tokens[chunk]) for chunk in chunks(texts)]
     if len(parts) == 1:
         return parts[0]

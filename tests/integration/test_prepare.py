@@ -294,7 +294,8 @@ from bigmodel.recipe import load_recipe
 
 stage.PIECE_BYTES = stage.FEWEST_BYTES = 1 << 13
 with ray_session(num_cpus=int(sys.argv[2])):
-    stage.prepare(load_recipe(sys.argv[1]))
+    for model in ([], ["model.kind=mlp", "model.residual=true"]):
+        stage.prepare(load_recipe(sys.argv[1], model))
 """
 
 
@@ -310,7 +311,7 @@ def test_the_bytes_do_not_depend_on_the_cpus(tmp_path):
         command = [sys.executable, "-c", ELSEWHERE, str(recipe), str(num_cpus)]
         subprocess.run(command, env=environment, check=True, timeout=240)
         written.append(bytes_of(home / "storage"))
-    assert sum(name.endswith(".arrow") for name in written[0]) > 6  # several parts
+    assert sum(name.endswith(".arrow") for name in written[0]) > 12  # several parts of each kind
     assert written[0] == written[1] == written[2]
 
 
@@ -323,14 +324,39 @@ def test_what_is_prepared_does_not_depend_on_the_size_of_the_pieces(
         home.mkdir()
         monkeypatch.setattr(stage, "PIECE_BYTES", size)
         monkeypatch.setattr(stage, "FEWEST_BYTES", size)
-        prepared = prepare(recipe_for(write_messy(home / "评论.csv")))
+        prepared = prepare(with_both(recipe_for(write_messy(home / "评论.csv"))))
         rows = prepared.encoded("train")[0]
         found.append((prepared.summary, prepared.table(), prepared.quarantine(), rows))
     for summary, table, quarantine, rows in found[1:]:
         assert summary == found[0][0]
         assert table.equals(found[0][1]) and quarantine.equals(found[0][2])
         assert rows.ids.tolist() == found[0][3].ids.tolist()
-        assert rows.values.tolist() == found[0][3].values.tolist()
+        assert rows.ngrams.ids.tolist() == found[0][3].ngrams.ids.tolist()
+        assert rows.ngrams.values.tolist() == found[0][3].ngrams.values.tolist()
+
+
+def with_both(recipe: Recipe) -> Recipe:
+    """For a net of words on what the n-grams of `linear` leave over."""
+    model = recipe.model.model_copy(update={"kind": "mlp", "residual": True})
+    return recipe.model_copy(update={"model": model})
+
+
+def test_what_is_written_of_words_and_ngrams_is_what_the_encoder_makes_of_the_texts(messy):
+    prepared = prepare(with_both(recipe_for(home_of(messy) / "评论.csv")))
+    assert prepared.origin == messy.origin  # only the encoding is done anew
+    assert prepared.encoder().ngrams == messy.encoder().features
+    for split in ("train", "valid"):
+        written, label, _ = prepared.encoded(split)
+        made = prepared.encoder().encode(prepared.rows(split)[0])
+        assert len(written) == len(written.ngrams) == len(label) > 8
+        for one, other in ((written, made), (written.ngrams, made.ngrams)):
+            assert one.offsets.tolist() == other.offsets.tolist()
+            assert one.ids.tolist() == other.ids.tolist()
+        assert written.values is None
+        assert written.ngrams.values.tolist() == made.ngrams.values.tolist()
+        alone = messy.encoded(split)[0]
+        assert written.ngrams.ids.tolist() == alone.ids.tolist()
+        assert written.ngrams.values.tolist() == alone.values.tolist()
 
 
 ENCODINGS = {"utf-8-sig": "utf-8", "gb18030": "gb18030", "utf-16": "utf-16"}

@@ -184,3 +184,16 @@ def test_slices_hold_what_their_texts_hold_alone(texts, size):
         assert part.keys.tolist() == alone.keys.tolist()
         assert part.counts.tolist() == alone.counts.tolist()
         assert part.offsets.tolist() == alone.offsets.tolist()
+
+
+@given(st.lists(st.text("好书很差ab ", max_size=12), max_size=30))
+def test_words_and_the_ngrams_beside_them_are_what_each_is_alone(texts):
+    tokens = [text.split() for text in texts]
+    both = occurrences_of(None, texts, tokens, beside=SPANS)
+    words, ngrams = occurrences_of(None, texts, tokens), occurrences_of(SPANS, texts, tokens)
+    assert words.ngrams is None and ngrams.ngrams is None
+    for found, expected in ((both, words), (both.ngrams, ngrams)):
+        assert found.keys.tolist() == expected.keys.tolist()
+        assert found.offsets.tolist() == expected.offsets.tolist()
+        assert len(found) == len(texts) and found.words == expected.words
+    assert both.ngrams.counts.tolist() == ngrams.counts.tolist()
