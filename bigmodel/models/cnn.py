@@ -14,17 +14,21 @@ class WordCnn(WordModel):
 
     def __init__(self, config: CnnConfig, *, num_ids: int, num_labels: int) -> None:
         super().__init__(config, num_ids=num_ids)
-        width = self.words.width
-        self.widths = config.widths
-        self.filters = nn.ModuleList(nn.Linear(w * width, config.channels) for w in self.widths)
-        self.output = nn.Linear(len(self.widths) * config.channels + width, num_labels)
+        self.widths, channels = config.widths, config.channels
+        width = min(self.words.width, channels)
+        self.narrow: nn.Module = nn.Identity()
+        if width < self.words.width:  # one small product before many large ones: half the time
+            self.narrow = nn.Linear(self.words.width, width, bias=False)
+        self.filters = nn.ModuleList(nn.Linear(w * width, channels) for w in self.widths)
+        self.output = nn.Linear(len(self.widths) * channels + self.words.width, num_labels)
 
     def represent(self, batch: Batch) -> Tensor:
         """[B, widths * channels + D]; no words give the zero vector."""
         words = batch.ids > 0
         vectors = self.words(batch.ids)
+        narrow = self.narrow(vectors)
         found = [
-            largest_over(words, filters(windows(vectors, width)))
+            largest_over(words, filters(windows(narrow, width)))
             for width, filters in zip(self.widths, self.filters, strict=True)
         ]
         return torch.cat([*map(functional.relu, found), mean_over(words, vectors)], dim=1)

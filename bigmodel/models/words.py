@@ -84,7 +84,8 @@ def mean_over(words: Tensor, states: Tensor) -> Tensor:
 
 def largest_over(words: Tensor, states: Tensor) -> Tensor:
     """The maximum of `states` [B, T, H] where `words` [B, T]; zero for a text without words."""
-    largest = states.masked_fill(~words.unsqueeze(-1), -torch.inf).amax(1)
+    outside = torch.where(words, 0.0, -torch.inf).to(states.dtype).unsqueeze(-1)
+    largest = (states + outside).max(1).values  # quicker backward than `amax` of a filled copy
     return torch.where(words.any(1, keepdim=True), largest, 0.0)
 
 
