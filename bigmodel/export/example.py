@@ -36,15 +36,20 @@ class Model:
         return np.asarray(found[0])
 
 
-def padded(encoded: Encoded) -> dict[str, npt.NDArray[Any]]:
-    """The network's inputs [N, T]: `ids`, and `values` where ids have weights; 0 where padded."""
+def padded(encoded: Encoded, *, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    """The network's inputs [N, T]: `ids`, and `values` where ids have weights; 0 where padded.
+
+    A network that reads n-grams beside words takes those too, as `ngram_ids` and `ngram_values`.
+    """
     lengths = np.diff(encoded.offsets)
     inside = np.arange(max(1, lengths.max())) < lengths[:, None]
-    inputs: dict[str, npt.NDArray[Any]] = {"ids": np.zeros(inside.shape, np.int64)}
-    inputs["ids"][inside] = encoded.ids
+    inputs: dict[str, npt.NDArray[Any]] = {f"{prefix}ids": np.zeros(inside.shape, np.int64)}
+    inputs[f"{prefix}ids"][inside] = encoded.ids
     if encoded.values is not None:
-        inputs["values"] = np.zeros(inside.shape, np.float32)
-        inputs["values"][inside] = encoded.values
+        inputs[f"{prefix}values"] = np.zeros(inside.shape, np.float32)
+        inputs[f"{prefix}values"][inside] = encoded.values
+    if encoded.ngrams is not None:
+        inputs |= padded(encoded.ngrams, prefix="ngram_")
     return inputs
 
 

@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 import bigmodel
 from bigmodel.artifact import Artifact
 from bigmodel.data.batches import Batch, pad
 from bigmodel.errors import ModelError, RecipeError
+from bigmodel.export.plain import Network
 from bigmodel.golden import GOLDEN_TEXTS
 from bigmodel.metrics import softmax
-from bigmodel.models.bag import BagOfNgrams
 from bigmodel.storage import MANIFEST, Folder, folder
 
 TOLERANCE = 1e-5
@@ -44,33 +43,6 @@ class Exported:
     files: dict[str, int]
     texts: int
     gap: float
-
-
-class _Network(nn.Module):
-    """ids [B, T], and values [B, T] where the kind has them -> scores and probabilities [B, L]."""
-
-    def __init__(self, model: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.model = _PlainBag(model) if isinstance(model, BagOfNgrams) else model
-        self.temperature = temperature
-
-    def forward(self, ids: Tensor, values: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        scores = self.model(Batch(ids, values))
-        return scores, torch.softmax(scores / self.temperature, dim=1)
-
-
-class _PlainBag(nn.Module):
-    """A bag's sums in operators of ONNX; of `embedding_bag` torch makes a loop over the texts."""
-
-    def __init__(self, bag: BagOfNgrams) -> None:
-        super().__init__()
-        self.embedding, self.output = bag.embedding, bag.output
-
-    def forward(self, batch: Batch) -> Tensor:
-        assert batch.values is not None
-        vectors = functional.embedding(batch.ids, self.embedding)
-        scores: Tensor = self.output(torch.einsum("bt,btd->bd", batch.values, vectors))
-        return scores
 
 
 def export(artifact: Artifact, uri: str, *, model: str) -> Exported:
@@ -116,17 +88,18 @@ def to_onnx(artifact: Artifact) -> bytes:
             f"the weights have {weights / 1e9:.1f} GB and an ONNX file holds 2; train with a "
             f"higher model.{kind}.min_count, or serve the model with: bigmodel serve"
         )
-    network = _Network(artifact.model.eval(), artifact.temperature).eval()
+    network = Network(artifact.model.eval(), artifact.temperature).eval()
     batch = next(_random_batches(artifact, sizes=((3, 5),)))
-    size = {0: torch.export.Dim("texts"), 1: torch.export.Dim("length")}
+    texts, length, ngrams = map(torch.export.Dim, ("texts", "length", "ngrams"))
     inputs = _inputs(batch)
+    sizes = {name: (texts, ngrams if name.startswith("ngram") else length) for name in inputs}
     with _quiet():
         try:
             program: Any = torch.onnx.export(
                 network,
-                tuple(inputs.values()),
+                kwargs=inputs,
                 dynamo=True,
-                dynamic_shapes=tuple(size for _ in inputs),
+                dynamic_shapes=sizes,
                 input_names=list(inputs),
                 output_names=["scores", "probabilities"],
                 verbose=False,
@@ -181,21 +154,36 @@ def _random_batches(
     1, as those of the encoder.
     """
     draw = np.random.default_rng(0)
-    has_values = artifact.recipe.model.kind in ("linear", "bag")
-    last = artifact.encoder.num_ids - 1  # 0 where no n-gram was frequent enough
+    encoder, model = artifact.encoder, artifact.recipe.model
     for rows, longest in sizes:
-        lengths = draw.integers(1, longest, rows, endpoint=True)
-        lengths[-1], lengths[0] = longest, 0 if rows > 1 else longest
-        inside = np.arange(longest) < lengths[:, None]
-        ids = np.where(inside, draw.integers(min(1, last), last, inside.shape, endpoint=True), 0)
-        values = np.where(inside, draw.random(inside.shape), 0)
-        values /= np.maximum(np.sqrt((values**2).sum(1, keepdims=True)), 1e-9)
-        weights = torch.from_numpy(values.astype(np.float32)) if has_values else None
-        yield Batch(torch.from_numpy(ids), weights)
+        ids, values = _random_ids(draw, rows, longest, num_ids=encoder.num_ids)
+        if model.of_words:
+            values = None
+        ngrams = None
+        if encoder.num_ngrams:
+            ngrams = Batch(*_random_ids(draw, rows, longest + 3, num_ids=encoder.num_ngrams))
+        yield Batch(ids, values, ngrams)
+
+
+def _random_ids(
+    draw: np.random.Generator, rows: int, longest: int, *, num_ids: int
+) -> tuple[Tensor, Tensor | None]:
+    last = num_ids - 1  # 0 where no n-gram was frequent enough
+    lengths = draw.integers(1, longest, rows, endpoint=True)
+    lengths[-1], lengths[0] = longest, 0 if rows > 1 else longest
+    inside = np.arange(longest) < lengths[:, None]
+    ids = np.where(inside, draw.integers(min(1, last), last, inside.shape, endpoint=True), 0)
+    values = np.where(inside, draw.random(inside.shape), 0)
+    values /= np.maximum(np.sqrt((values**2).sum(1, keepdims=True)), 1e-9)
+    return torch.from_numpy(ids), torch.from_numpy(values.astype(np.float32))
 
 
 def _inputs(batch: Batch) -> dict[str, Tensor]:
-    return {"ids": batch.ids} | ({} if batch.values is None else {"values": batch.values})
+    """By the names they have in the network."""
+    found = {"ids": batch.ids, "values": batch.values}
+    if batch.ngrams is not None:
+        found |= {"ngram_ids": batch.ngrams.ids, "ngram_values": batch.ngrams.values}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def _check_packages() -> None:

@@ -48,4 +48,4 @@ def backward_order(words: Tensor) -> Tensor:
 
 def reordered(states: Tensor, order: Tensor) -> Tensor:
     """states [B, T, H] read at `order` [B, T]."""
-    return states.gather(1, order.unsqueeze(-1).expand_as(states))
+    return states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.shape[2]))
