@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Event:
-    """A stage as it stands: `done` of `total` units, where these are known; ended or not."""
+    """A stage as it stands: `done` of `total` units, where these are known; ended or not.
+
+    `said`: a sentence to be shown once, and left standing.
+    """
 
     stage: str
     unit: str = "rows"
@@ -19,6 +22,7 @@ class Event:
     total: int | None = None
     note: str = ""
     ended: bool = False
+    said: str = ""
 
 
 Listener = Callable[[Event], None]
@@ -38,6 +42,9 @@ class Stage:
     ) -> None:
         given = {"done": done, "total": total, "note": note}
         self._change(**{name: value for name, value in given.items() if value is not None})
+
+    def say(self, sentence: str) -> None:
+        _tell(replace(self._event, said=sentence))
 
     def end(self) -> None:
         self._change(ended=True)

@@ -1,6 +1,7 @@
 """Recipes from TOML files and `--set`: kind's defaults < file < overrides, then the checks."""
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -10,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from bigmodel.config import Recipe
+from bigmodel.config import ModelConfig, Recipe
 from bigmodel.errors import RecipeError
 
 KIND_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -23,14 +24,17 @@ KIND_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What a kind changes in the other sections, so that `model.kind` alone is a good run."""
 
+MODEL_TABLES = tuple(KIND_DEFAULTS)
+
 PLANNED = {
-    "data.unlabelled", "tune.searcher", "tune.keep", "tune.refit", "serve.engine", "serve.page",
+    "tune.searcher", "tune.keep", "tune.refit", "serve.engine", "serve.page",
     "cluster",
 }  # fmt: skip
 """Keys of the contract that this release has no code for yet: refused, and named as such."""
 
 PATH_KEYS = (
     ("data", "train"), ("data", "valid"), ("data", "test"), ("data", "corrections"),
+    ("data", "unlabelled"),
     ("text", "user_dictionary"), ("text", "stop_words"), ("storage",),
 )  # fmt: skip
 
@@ -97,9 +101,25 @@ def to_toml(recipe: Recipe) -> str:
     import tomli_w
 
     tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-    kind = recipe.model.kind
-    tree["model"] = {"kind": kind, kind: tree["model"][kind]}
+    unread = {*MODEL_TABLES} - {*recipe.model.tables}
+    tree["model"] = {key: value for key, value in tree["model"].items() if key not in unread}
     return tomli_w.dumps(tree)
+
+
+def settings_of(section: BaseModel, prefix: str = "") -> dict[str, str]:
+    """A recipe as dotted keys and values in JSON, strings as they are; without what is None, and
+    without the tables of kinds that the model isn't made of."""
+    plain = section.model_dump(mode="json", by_alias=True, exclude_none=True)
+    found: dict[str, str] = {}
+    for key, value in section:
+        if isinstance(value, BaseModel):
+            if not isinstance(section, ModelConfig) or key in section.tables:
+                found |= settings_of(value, f"{prefix}{key}.")
+        elif key in plain:
+            found[prefix + key] = (
+                value if isinstance(value, str) else json.dumps(plain[key], ensure_ascii=False)
+            )
+    return found
 
 
 def parse_override(text: str) -> dict[str, Any]:

@@ -16,15 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 import bigmodel
 from bigmodel import outbox
 from bigmodel.config import Recipe
 from bigmodel.connection import Away, answering, database, open_client, server
 from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.outbox import OURS, Entry
-from bigmodel.recipe import to_toml
+from bigmodel.recipe import settings_of, to_toml
 from bigmodel.storage import folder
 
 __all__ = ["Run", "answering", "check_place", "database", "open_client", "run", "server"]
@@ -85,15 +83,19 @@ class Run:
 
 
 @contextmanager
-def run(recipe: Recipe, storage: str, *, verb: str) -> Iterator[Run]:
+def run(recipe: Recipe, storage: str, *, verb: str, resume: str | None = None) -> Iterator[Run]:
     """A run that ends FINISHED, FAILED on an error, or KILLED when the user stops it.
 
+    `resume`: the id of one that has ended otherwise, and now goes on; RecipeError where it lives.
     While the server is away the run goes on and is kept under the storage, for `outbox.upload`.
     """
     uri = server(recipe.tracking.uri)
     client = outbox.reach(storage, uri)
     _end_the_dead(client, storage, uri)
-    entry = _begin(client, recipe, storage, uri, verb)
+    if resume:
+        entry = _again(client, recipe, storage, uri, resume)
+    else:
+        entry = _begin(client, recipe, storage, uri, verb)
     current = Run(client, storage, uri, entry)
     with _living(storage, uri, entry):
         try:
@@ -157,6 +159,34 @@ def _begin(client: Any, recipe: Recipe, storage: str, uri: str | None, verb: str
     return entry
 
 
+def _again(client: Any, recipe: Recipe, storage: str, uri: str | None, run_id: str) -> Entry:
+    if is_living(storage, run_id):
+        raise RecipeError(
+            f"--resume {run_id}: the run is going on right now; wait for its end, or stop it first"
+        )
+    entry = Entry(run_id, recipe.name)
+    try:
+        with answering(storage, uri):
+            if known := outbox.known_run(client, run_id, recipe.name, storage):
+                client.update_run(known, status="RUNNING")
+    except Away as away:
+        log.warning("%s; the run goes on without it", away)
+    return entry
+
+
+def is_living(storage: str, run_id: str) -> bool:
+    """Does a process of this machine hold the run? An object store has no locks, and never says."""
+    marks = _marks(storage)
+    with suppress(FileNotFoundError):
+        if marks:
+            with (marks / run_id).open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    return False
+
+
 @contextmanager
 def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
     """Hold a lock while a run goes on, of which the system lets go however the process ends.
@@ -214,19 +244,12 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def flat(section: BaseModel, prefix: str = "") -> dict[str, str]:
-    """A recipe as dotted keys and short values, without what is None or of another model kind."""
-    plain = section.model_dump(mode="json", by_alias=True, exclude_none=True)
-    params: dict[str, str] = {}
-    for key, value in section:
-        if isinstance(value, BaseModel):
-            if prefix != "model." or key == getattr(section, "kind", None):
-                params |= flat(value, f"{prefix}{key}.")
-        elif key in plain:
-            text = value if isinstance(value, str) else json.dumps(plain[key], ensure_ascii=False)
-            cut = text[: LONGEST_PARAM - 1] + "…"
-            params[prefix + key] = text if len(text) <= LONGEST_PARAM else cut
-    return params
+def flat(recipe: Recipe) -> dict[str, str]:
+    """A recipe as MLflow's parameters, long values cut."""
+    return {
+        key: text if len(text) <= LONGEST_PARAM else text[: LONGEST_PARAM - 1] + "…"
+        for key, text in settings_of(recipe).items()
+    }
 
 
 def facts(recipe: Recipe) -> dict[str, str]:

@@ -17,7 +17,7 @@ from bigmodel.config import Dimension, Recipe, TuneConfig
 from bigmodel.data.prepare import prepare, prepared_key
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import with_values
-from bigmodel.training.fitting import Epoch, fit_weights
+from bigmodel.training.fitting import Epoch, Watch, fit_weights
 from bigmodel.training.team import Team
 from bigmodel.training.trainer import training_data
 
@@ -164,15 +164,16 @@ def _run_trial(config: dict[str, Any], *, metric: str, recipes: list[str], data:
 
     torch.set_num_threads(1)
     recipe = Recipe.model_validate_json(recipes[config["trial"]])
-    best = 0.0
 
-    def on_epoch(epoch: Epoch) -> None:
-        nonlocal best
-        best = max(best, getattr(epoch, metric))
-        if recipe.model.kind != "linear":  # whose steps before the last are no models to compare
-            tune.report({"score": best, "epoch": epoch.epoch, "ended": False})
+    class Reporter(Watch):
+        best = 0.0
 
-    weights = fit_weights(recipe, ray.get(data[config["trial"]]), Team(), on_epoch)
+        def on_epoch(self, epoch: Epoch) -> None:
+            self.best = max(self.best, getattr(epoch, metric))
+            if recipe.model.kind != "linear":  # its steps before the last are no models to compare
+                tune.report({"score": self.best, "epoch": epoch.epoch, "ended": False})
+
+    weights = fit_weights(recipe, ray.get(data[config["trial"]]), Team(), Reporter())
     scores = [getattr(epoch, metric) for epoch in weights.history]
     score = scores[-1] if recipe.model.kind == "linear" else max(scores)
     tune.report({"score": score, "epoch": len(scores), "ended": True})

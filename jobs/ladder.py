@@ -97,6 +97,7 @@ def train_all(recipe: "Recipe", *, run_id: str) -> "dict[str, Rung]":
         place = folder(fitted.uri)
         rungs[kind] = Rung(Predictor(fitted.artifact), sum(place.sizes().values()), train_s)
         place.remove()
+        fitted.run.remove()
     return rungs
 
 

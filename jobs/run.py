@@ -12,7 +12,7 @@ from jobs.evaluate import kept
 from jobs.prepare import show as show_prepared
 from jobs.start import job
 from jobs.terminal import table
-from jobs.train import rows_of
+from jobs.train import RESUME, rows_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,9 +50,16 @@ def show(result: dict[str, Any]) -> "RenderableType":
     "--keep", is_flag=True, help="Leave the endpoint up, in the foreground, until Ctrl-C."
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, help="Of a kept endpoint.")
+@RESUME
 @click.option("--text", default="我喜欢读书", help="What the endpoint is asked.", show_default=True)
 def main(
-    recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
+    recipe: "Recipe",
+    *,
+    until: Until | None,
+    keep: bool,
+    port: int,
+    resume: str | None,
+    text: str,
 ) -> dict[str, Any]:
     """From a file of labelled texts to an endpoint that answered."""
     from jobs.deploy import check_port
@@ -62,28 +69,37 @@ def main(
     if until == "prepare":
         return result_of(prepare(recipe))
     start = time.monotonic()
-    check(recipe)
+    check(recipe, resume=resume)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
     with ray_session():
-        result = run(recipe, until=until, keep=keep, port=port, text=text)
+        result = run(recipe, until=until, keep=keep, port=port, text=text, resume=resume)
     return result | {"seconds": time.monotonic() - start}
 
 
 def run(
-    recipe: "Recipe", *, until: Until | None, keep: bool, port: int, text: str
+    recipe: "Recipe",
+    *,
+    until: Until | None,
+    keep: bool,
+    port: int,
+    text: str,
+    resume: str | None = None,
 ) -> dict[str, Any]:
-    """All stages in a row, in the Ray session that is open."""
+    """All stages in a row, in the Ray session that is open; what was searched isn't again."""
     from bigmodel.registry import Registry
+    from bigmodel.training.runs import StoredRun
     from jobs.deploy import endpoint, mark_deployed
     from jobs.evaluate import evaluate
     from jobs.gate import promote
     from jobs.train import train
     from jobs.tune import tune
 
-    if recipe.tune:
+    if recipe.tune and resume:
+        recipe = StoredRun(recipe, resume).as_started()
+    elif recipe.tune:
         recipe = tune(recipe)[0].recipe
-    version = train(recipe, verb="run")
+    version = train(recipe, verb="run", resume=resume)
     report = evaluate(version, storage=recipe.storage)
     metrics = {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
     result: dict[str, Any] = {

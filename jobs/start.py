@@ -24,6 +24,7 @@ import inspect
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -187,6 +188,7 @@ def _guarded(*, debug: bool) -> Iterator[None]:
     """An error becomes one sentence and an exit code."""
     prepare_environment()
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `ray job stop` sends it
     try:
         yield
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

@@ -67,6 +67,9 @@ class PlainLines:
     def __call__(self, event: progress.Event) -> None:
         now = time.monotonic()
         began = self._began.setdefault(event.stage, now)
+        if event.said:
+            click.echo(f"{event.stage}: {event.said}", err=True)
+            return
         whole = event.total is not None and event.done == event.total  # its end comes at once
         quiet_for = now - self._written.get(event.stage, -SECONDS_BETWEEN_LINES)
         due = not whole and quiet_for >= SECONDS_BETWEEN_LINES
@@ -91,6 +94,9 @@ def _live() -> Iterator[None]:
     def listener(event: progress.Event) -> None:
         if event.stage not in tasks:
             tasks[event.stage] = (display.add_task(event.stage), time.monotonic())
+        if event.said:
+            console.print(f"{event.stage}: {event.said}", highlight=False, markup=False)
+            return
         task, began = tasks[event.stage]
         said = f"{event.stage}: {describe(event, time.monotonic() - began)}".rstrip(": ")
         display.update(task, description=said)

@@ -1,7 +1,10 @@
 """`bigmodel train`: prepare, fit, publish a new version; no alias moves."""
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from bigmodel.cluster.session import in_submitted_job, ray_session
 from bigmodel.errors import RecipeError
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from bigmodel.config import Recipe
     from bigmodel.data.prepared import PreparedRows
     from bigmodel.registry import Version
+
+log = logging.getLogger(__name__)
 
 
 def show(result: dict[str, Any]) -> "Table":
@@ -35,13 +40,19 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
     }
 
 
+RESUME = click.option(
+    "--resume", metavar="RUN", help="Go on with a run that was stopped, from its last checkpoint."
+)
+
+
 @job(show=show)
-def main(recipe: "Recipe") -> dict[str, Any]:
+@RESUME
+def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
     """Prepare, fit, publish a version."""
     start = time.monotonic()
-    check(recipe)
+    check(recipe, resume=resume)
     with ray_session():
-        version = train(recipe)
+        version = train(recipe, resume=resume)
     return {
         "model": str(version),
         "artifact": version.uri,
@@ -51,28 +62,39 @@ def main(recipe: "Recipe") -> dict[str, Any]:
     }
 
 
-def check(recipe: "Recipe") -> None:
+def check(recipe: "Recipe", *, resume: str | None = None) -> None:
     """What is wrong with the files, or has no place to go, is told before Ray starts."""
     from bigmodel import tracking
+    from bigmodel.training.runs import StoredRun
 
     tracking.check_place(recipe)
+    if resume:
+        StoredRun(recipe, resume).about()
     check_files(recipe)
 
 
-def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
-    """A new version of the recipe's model, its run tracked; the metrics are the valid split's."""
+def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -> "Version":
+    """A new version of the recipe's model, its run tracked; the metrics are the valid split's.
+
+    `resume`: the run of one that was stopped on the way, which now goes on.
+    """
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
     from bigmodel.registry import Registry
     from bigmodel.training.crossval import check_folds, cross_validate
-    from bigmodel.training.trainer import fit
+    from bigmodel.training.trainer import check_resources, fit
 
-    with tracking.run(recipe, recipe.storage, verb=verb) as run:
+    check_resources(recipe, grows=in_submitted_job())
+    if not resume:
+        _name_unfinished(recipe)
+    with tracking.run(recipe, recipe.storage, verb=verb, resume=resume) as run:
         prepared = prepare(recipe)
         run.tag(data_id=prepared.summary["data_id"])
         check_folds(prepared, recipe)
         _check_gate(prepared, recipe)
-        fitted = fit(prepared, recipe, run_id=run.run_id, grows=in_submitted_job())
+        fitted = fit(
+            prepared, recipe, run_id=run.run_id, grows=in_submitted_job(), resume=bool(resume)
+        )
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
         version = Registry(recipe.storage, recipe.tracking.uri).publish(
@@ -82,6 +104,7 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
             metrics=fitted.artifact.metrics,
             run_id=run.run_id,
         )
+        fitted.run.remove()
         own = beside(version, recipe.storage)
         own.keep_known(prepared)
         about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id)}
@@ -91,6 +114,22 @@ def train(recipe: "Recipe", *, verb: str = "train") -> "Version":
             own.keep_folds(answered.table())
             own.keep_run(about | {"folds": answered.figures()})
         return version
+
+
+def _name_unfinished(recipe: "Recipe") -> None:
+    """No run is gone on with by accident, and none is forgotten."""
+    from bigmodel.tracking import is_living
+    from bigmodel.training.runs import unfinished
+
+    stopped = [run for run in unfinished(recipe) if not is_living(recipe.storage, run)]
+    if stopped:
+        log.warning(
+            "this is a new run; %s of %s was stopped before its end, and --resume %s goes on with "
+            "it",
+            stopped[-1],
+            recipe.name,
+            stopped[-1],
+        )
 
 
 def _check_gate(prepared: "PreparedRows", recipe: "Recipe") -> None:

@@ -18,7 +18,8 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.models import build_model
 from bigmodel.recipe import make_recipe
 from bigmodel.text.encoder import EncoderRecipe
-from bigmodel.training.fitting import TrainingData, fit_weights
+from bigmodel.training.fitting import fit_weights
+from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
 
 HERE = Path(__file__).parent
@@ -112,9 +113,15 @@ def train_tiny(reviews: list[tuple[str, str]]) -> TrainTiny:
         encoder = plan.fit_on(texts)
         rows, truth = encoder.encode(texts), labels.ids(named, where="reviews")
         one = np.ones(len(truth), np.float32)
-        data = TrainingData(rows, truth, one, rows, truth, encoder.num_ids, len(labels))
-        weights = fit_weights(recipe, data, Team(), lambda epoch: None)
-        model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=len(labels))
+        given = Rows(rows, truth, one)
+        data = TrainingData.of(encoder, labels.names, given, given)
+        weights = fit_weights(recipe, data, Team())
+        model = build_model(
+            recipe.model,
+            num_ids=encoder.num_ids,
+            num_labels=len(labels),
+            num_ngrams=encoder.num_ngrams,
+        )
         model.load_state_dict(weights.state)
         last = weights.history[-1]
         metrics = {"split": "valid", "accuracy": last.accuracy, "macro_f1": last.macro_f1}

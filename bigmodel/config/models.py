@@ -154,6 +154,11 @@ class ModelConfig(Section):
         """Does it read n-grams, alone or beside words?"""
         return self.residual or not self.of_words
 
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of kinds that the model is made of."""
+        return (self.kind, "linear") if self.residual else (self.kind,)
+
     @model_validator(mode="after")
     def _only_words_have_vectors_and_residuals(self) -> "ModelConfig":
         for key, default in (("residual", False), ("vectors", "none")):

@@ -85,7 +85,9 @@ class TrainConfig(Section):
         3, ge=0, description="Lost workers after which training goes on from its checkpoint."
     )
     checkpoint_s: float = Field(
-        30.0, ge=0, description="Seconds between checkpoints, besides one at each epoch's end."
+        30.0,
+        ge=0,
+        description="Seconds between checkpoints; more, where writing one takes over a twentieth.",
     )
 
     @property

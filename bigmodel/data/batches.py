@@ -26,14 +26,18 @@ class Batch:
     base: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
+        """The same on a device; to a GPU from pinned memory, so that nothing waits for it."""
+        if device.type == "cpu":
+            return self
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True)
 
         return Batch(
-            self.ids.to(device, non_blocking=True),
-            moved(self.values),
+            moved(self.ids),
+            None if self.values is None else moved(self.values),
             self.ngrams and self.ngrams.to(device),
-            moved(self.base),
+            None if self.base is None else moved(self.base),
         )
 
 
@@ -53,6 +57,21 @@ def pad(encoded: Encoded, rows: npt.NDArray[np.int64], *, width: int = 1) -> Bat
     ngrams = None if encoded.ngrams is None else pad(encoded.ngrams, rows)
     return Batch(
         torch.from_numpy(ids), None if values is None else torch.from_numpy(values), ngrams
+    )
+
+
+def take(encoded: Encoded, rows: npt.NDArray[np.int64]) -> Encoded:
+    """The texts at positions `rows`, in that order."""
+    starts = encoded.offsets[rows]
+    lengths = encoded.offsets[rows + 1] - starts
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    source = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return Encoded(
+        encoded.ids[source],
+        None if encoded.values is None else encoded.values[source],
+        offsets,
+        encoded.truncated[rows],
+        encoded.ngrams and take(encoded.ngrams, rows),
     )
 
 

@@ -19,7 +19,8 @@ from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
 from bigmodel.text.encoder import EncoderRecipe
-from bigmodel.training.fitting import TrainingData, fit_weights
+from bigmodel.training.fitting import fit_weights
+from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
 
 _VALID = 10  # one in so many of a fold's training rows chooses its epoch and temperature
@@ -170,17 +171,19 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
 
     train, valid, mine = others[~held], others[held], np.flatnonzero(fold == number)
     encoder = dealt.plan.fit_on(of(train))
-    data = TrainingData(
-        encoder.encode(of(train)),
-        truth[train],
-        dealt.weight[train],
-        encoder.encode(of(valid)),
-        truth[valid],
-        encoder.num_ids,
-        len(dealt.labels),
+    data = TrainingData.of(
+        encoder,
+        dealt.labels.names,
+        Rows(encoder.encode(of(train)), truth[train], dealt.weight[train]),
+        Rows(encoder.encode(of(valid)), truth[valid], dealt.weight[valid]),
     )
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=len(dealt.labels))
-    model.load_state_dict(fit_weights(recipe, data, Team(), lambda epoch: None).state)
+    model = build_model(
+        recipe.model,
+        num_ids=data.num_ids,
+        num_labels=data.num_labels,
+        num_ngrams=data.num_ngrams,
+    )
+    model.load_state_dict(fit_weights(recipe, data, Team()).state)
     draft = Artifact(recipe, dealt.labels, encoder, model)
     temperature = fit_temperature(draft.score(of(valid)).scores, truth[valid])
     return softmax(draft.score(of(mine)).scores, temperature)

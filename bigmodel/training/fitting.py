@@ -1,47 +1,27 @@
-"""Encoded rows to weights, for each kind of model: the same code in a worker and in a trial."""
+"""Encoded rows to weights, for each kind of model: the same code in a worker as in a trial."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bigmodel.config import Recipe
 from bigmodel.metrics import summary
-from bigmodel.models import build_model
-from bigmodel.text.features import Encoded
-from bigmodel.training.loop import make_optimizer, make_schedule, steps, train_epoch, validate
-from bigmodel.training.newton import Step, make_blocks, minimise
+from bigmodel.models import Net, Residual, build_model
+from bigmodel.models.words import WordModel
+from bigmodel.training.base import Base, fit_base
+from bigmodel.training.checkpoints import Checkpoint
+from bigmodel.training.linear import LinearStep, fit_linear
+from bigmodel.training.loop import Loop, validate
+from bigmodel.training.newton import State
+from bigmodel.training.order import cut, draw
+from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The encoded training and valid rows with their class ids, and the sizes a model needs.
-
-    `train_weight`: of each training row, its source's; a row of weight 2 counts as two rows.
-    """
-
-    train: Encoded
-    train_label: npt.NDArray[np.int64]
-    train_weight: npt.NDArray[np.float32]
-    valid: Encoded
-    valid_label: npt.NDArray[np.int64]
-    num_ids: int
-    num_labels: int
-
-    def row_weight(self, class_weights: Any) -> npt.NDArray[np.float32]:
-        """A row's own weight; with "balanced" times what gives each class the same sum."""
-        if class_weights == "none":
-            return self.train_weight
-        sums = np.bincount(self.train_label, self.train_weight, minlength=self.num_labels)
-        factor = sums.sum() / (self.num_labels * np.where(sums > 0, sums, 1))
-        label_weight: npt.NDArray[np.float32] = factor.astype(np.float32)
-        return self.train_weight * label_weight[self.train_label]
 
 
 @dataclass(frozen=True)
@@ -66,101 +46,215 @@ class Weights:
     history: tuple[Epoch, ...]
 
 
-OnEpoch = Callable[[Epoch], None]
+class Watch:
+    """What surrounds a run: where it starts, who hears of it, and who keeps its checkpoints.
+
+    This one starts at the beginning, tells nobody and keeps nothing.
+    """
+
+    start: Checkpoint | None = None
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """An epoch has ended."""
+
+    def on_step(self, epoch: int, share: float) -> None:
+        """Some step of an epoch has ended, at this share of it."""
+
+    def due(self) -> bool:
+        """Is it time for a checkpoint?"""
+        return False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep it."""
 
 
-def fit_weights(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoch) -> Weights:
+def fit_weights(
+    recipe: Recipe, data: TrainingData, team: Team, watch: Watch | None = None
+) -> Weights:
     """Train the recipe's kind from the recipe's seed; every member of the team returns the same."""
-    fit = _fit_linear if recipe.model.kind == "linear" else _fit_by_gradients
-    return fit(recipe, data, team, on_epoch)
+    fit = _fit_linear if recipe.model.kind == "linear" else _fit_net
+    return fit(recipe, data, team, watch or Watch())
 
 
-def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoch) -> Weights:
-    config = recipe.model.linear
-    two = data.num_labels == 2
-    nb = two if config.nb == "auto" else config.nb
-    c = (0.3 if nb else 0.5) if config.C == "auto" else config.C
-    blocks = make_blocks(
-        data.train,
-        data.train_label,
-        num_ids=data.num_ids,
-        num_columns=1 if two else data.num_labels,
-        weight=data.row_weight(recipe.train.class_weights),
-        team=team,
-    )
+def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) -> Weights:
     model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
-    history: list[Epoch] = []
+    start = watch.start
+    history = _history_of(start)
     clock = _Clock(len(data.train))
 
-    def state_of(weights: Tensor) -> dict[str, Tensor]:
-        columns = torch.cat([-weights, weights], dim=1) if two else weights
-        ngrams = columns.half()
-        ngrams[0] = 0  # the bias stands apart; id 0 is padding
-        return {"weight": ngrams, "bias": columns[0].clone()}
+    def on_step(step: LinearStep) -> None:
+        model.load_state_dict(step.weights)
+        history.append(_epoch(step.number, step.loss, model, data.valid, data, team, clock))
+        watch.on_epoch(history[-1])
+        if watch.due():
+            tensors = {"u": step.solver.u, "first_norms": step.solver.first_norms}
+            watch.save(Checkpoint(step.number, tensors, _about(history)))
+        clock.lap()
 
-    def on_step(step: Step) -> None:
-        model.load_state_dict(state_of(step.weights))
-        history.append(_epoch(step.number, step.loss, model, data, team, clock))
-        on_epoch(history[-1])
-
-    best = minimise(
-        blocks,
+    found = fit_linear(
+        recipe.model.linear,
+        data.weighted(recipe.train.class_weights),
         team,
-        c=c,
-        nb=nb,
+        num_ids=data.num_ids,
+        num_labels=data.num_labels,
         max_steps=recipe.train.epochs,
-        tolerance=config.tolerance,
         on_step=on_step,
+        start=State(start.step, **start.tensors) if start else None,
     )
-    return Weights(state_of(best), tuple(history))
+    return Weights(found, tuple(history))
 
 
-def _fit_by_gradients(recipe: Recipe, data: TrainingData, team: Team, on_epoch: OnEpoch) -> Weights:
-    config = recipe.train
-    torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
-    wrapped = team.wrap(model.to(team.device))
-    torch.manual_seed(recipe.seed * 1009 + team.rank)  # members drop different units
-    optimizer = make_optimizer(model, config)
-    num_steps = config.epochs * -(-len(data.train) // config.rows_per_step)
-    schedule = make_schedule(optimizer, num_steps)
-    row_weight = data.row_weight(config.class_weights)
-    history: list[Epoch] = []
-    best: dict[str, Tensor] = {}
-    best_epoch = 0
-    clock = _Clock(len(data.train))
-    for number in range(1, config.epochs + 1):
-        loss = train_epoch(
-            wrapped,
-            steps(
-                data.train,
-                data.train_label,
-                rows_per_step=config.rows_per_step,
-                team=team,
-                seed=recipe.seed,
-                epoch=number,
-            ),
-            optimizer,
-            schedule,
-            row_weight=row_weight,
-            team=team,
-            autocast=_autocast(recipe, team),
+def _fit_net(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) -> Weights:
+    run = _NetRun(recipe, data, team, watch)
+    while not run.ended:
+        run.epoch()
+    return Weights(run.weights(), tuple(run.history))
+
+
+class _NetRun:
+    """A net's epochs, from the beginning or from a checkpoint."""
+
+    def __init__(self, recipe: Recipe, data: TrainingData, team: Team, watch: Watch) -> None:
+        self._recipe, self._team, self._watch = recipe, team, watch
+        self._data = data
+        self._base = self._base_of(data)
+        self._train, self._valid = self._rows_of(data)
+        self._lengths = np.diff(self._train.texts.offsets)
+        self._net = _new_net(recipe, data, self._base).to(team.device)
+        config = recipe.train
+        self._loop = Loop(
+            self._net,
+            config,
+            team,
+            num_steps=config.epochs * -(-len(self._train) // config.rows_per_step),
+            num_ids=data.num_ids,
+            seed=recipe.seed,
         )
-        history.append(_epoch(number, loss, model, data, team, clock))
-        if not best or history[-1].macro_f1 > history[best_epoch - 1].macro_f1:
-            best = {
-                name: value.detach().cpu().clone() for name, value in model.state_dict().items()
-            }
-            best_epoch = number
-        on_epoch(history[-1])
-        if config.early_stop and number - best_epoch >= config.early_stop:
-            break
-    return Weights(best, tuple(history))
+        self.history = _history_of(watch.start)
+        self._best: dict[str, Tensor] = {}
+        self._best_epoch = self._steps_done = 0
+        if watch.start:
+            self._go_on(watch.start)
+        self._clock = _Clock(len(self._train))
+
+    @property
+    def ended(self) -> bool:
+        config, done = self._recipe.train, len(self.history)
+        patient = not config.early_stop or done - self._best_epoch < config.early_stop
+        return done >= config.epochs or not patient
+
+    def epoch(self) -> None:
+        """The steps of the epoch that are left, and its scores."""
+        number = len(self.history) + 1
+        steps = self._steps(number)
+        for rows in steps[self._steps_done :]:
+            self._loop.train_on(self._train, rows)
+            self._steps_done += 1
+            if self._watch.due():
+                self._save()
+            self._watch.on_step(number, self._steps_done / len(steps))
+        self._loop.check()
+        with self._loop.parameters.averaged(self._loop.step):
+            loss = self._loop.mean_loss()
+            scored = _epoch(
+                number, loss, self._net, self._valid, self._data, self._team, self._clock
+            )
+            self.history.append(scored)
+            if not self._best or scored.macro_f1 > self.history[self._best_epoch - 1].macro_f1:
+                self._best, self._best_epoch = _copy_of(self._net), number
+        self._steps_done = 0
+        self._watch.on_epoch(scored)
+        self._clock.lap()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of the best epoch, with what was not trained."""
+        return {name: tensor.cpu() for name, tensor in self._net.state_dict().items()} | self._best
+
+    def _steps(self, epoch: int) -> list[npt.NDArray[np.int64]]:
+        config, seed = self._recipe.train, self._recipe.seed
+        order = draw(self._train.label, seed=seed, epoch=epoch, resample=config.resample)
+        return cut(order, self._lengths, rows_per_step=config.rows_per_step, seed=seed, epoch=epoch)
+
+    def _base_of(self, data: TrainingData) -> Base | None:
+        if not self._recipe.model.residual:
+            return None
+        if self._watch.start:
+            return Base.of(self._watch.start.part("base."))
+        return fit_base(
+            self._recipe,
+            _of_ngrams(data.train),
+            _of_ngrams(data.valid),
+            self._team,
+            num_ids=data.num_ngrams,
+            num_labels=data.num_labels,
+        )
+
+    def _rows_of(self, data: TrainingData) -> tuple[Rows, Rows]:
+        """The training and the valid rows as the loop takes them."""
+        train, valid = data.weighted(self._recipe.train.class_weights), data.valid
+        if not self._base:
+            return train, valid
+        return (
+            replace(train, texts=replace(train.texts, ngrams=None), base=self._base.train),
+            replace(valid, texts=replace(valid.texts, ngrams=None), base=self._base.valid),
+        )
+
+    def _save(self) -> None:
+        self._loop.check()  # a checkpoint holds nothing that isn't a number
+        tensors = {f"loop.{name}": tensor for name, tensor in self._loop.state().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
+        if self._base:
+            tensors |= {f"base.{name}": tensor for name, tensor in self._base.tensors().items()}
+        about = _about(self.history) | {
+            "steps_done": self._steps_done,
+            "best_epoch": self._best_epoch,
+        }
+        self._watch.save(Checkpoint(self._loop.step, tensors, about))
+
+    def _go_on(self, start: Checkpoint) -> None:
+        self._loop.load(start.part("loop."), step=start.step)
+        self._best = start.part("best.")
+        self._best_epoch, self._steps_done = start.about["best_epoch"], start.about["steps_done"]
 
 
-def _autocast(recipe: Recipe, team: Team) -> bool:
-    precision = recipe.train.precision
-    return precision == "bf16" or (precision == "auto" and team.device.type == "cuda")
+def _new_net(recipe: Recipe, data: TrainingData, base: Base | None) -> Net:
+    torch.manual_seed(recipe.seed)
+    net = build_model(
+        recipe.model,
+        num_ids=data.num_ids,
+        num_labels=data.num_labels,
+        num_ngrams=data.num_ngrams,
+    )
+    assert isinstance(net, Net)
+    inner = net.net if isinstance(net, Residual) else net
+    if isinstance(inner, WordModel):
+        inner.words.spell(data.words)
+    if isinstance(net, Residual):
+        assert base
+        net.linear.load_state_dict(base.linear)
+    return net
+
+
+def _of_ngrams(rows: Rows) -> Rows:
+    assert rows.texts.ngrams is not None
+    return replace(rows, texts=rows.texts.ngrams)
+
+
+def _copy_of(net: nn.Module) -> dict[str, Tensor]:
+    """What a residual's linear part holds is the same in every epoch, and is left out."""
+    return {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in net.state_dict().items()
+        if not name.startswith("linear.")
+    }
+
+
+def _about(history: Sequence[Epoch]) -> dict[str, Any]:
+    return {"history": [epoch.as_dict() for epoch in history]}
+
+
+def _history_of(start: Checkpoint | None) -> list[Epoch]:
+    return [Epoch(**epoch) for epoch in start.about["history"]] if start else []
 
 
 class _Clock:
@@ -178,8 +272,14 @@ class _Clock:
 
 
 def _epoch(
-    number: int, loss: float, model: Any, data: TrainingData, team: Team, clock: _Clock
+    number: int,
+    loss: float,
+    model: nn.Module,
+    valid: Rows,
+    data: TrainingData,
+    team: Team,
+    clock: _Clock,
 ) -> Epoch:
-    counts = validate(model, data.valid, data.valid_label, num_labels=data.num_labels, team=team)
-    found = summary(counts)
-    return Epoch(number, loss, found["accuracy"], found["macro_f1"], clock.lap())
+    rows_per_s = clock.lap()
+    found = summary(validate(model, valid, num_labels=data.num_labels, team=team))
+    return Epoch(number, loss, found["accuracy"], found["macro_f1"], rows_per_s)

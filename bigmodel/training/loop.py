@@ -1,118 +1,165 @@
-"""The plain torch loop: epochs of steps over one member's slices, and validation."""
+"""The plain torch loop: one member's part of each step, and validation."""
 
-import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bigmodel.config import TrainConfig
-from bigmodel.data.batches import Batch, by_length, pad
+from bigmodel.data.batches import Batch, by_length, take
+from bigmodel.errors import ModelError
 from bigmodel.metrics import confusion
-from bigmodel.text.features import Encoded
+from bigmodel.models import Net
+from bigmodel.training.augment import augmented
+from bigmodel.training.loss import Loss
+from bigmodel.training.optimizer import Optimizer, rate
+from bigmodel.training.parameters import Parameters, Renumbered, clip
+from bigmodel.training.rows import Ids, Rows
 from bigmodel.training.team import Team
 
-OPTIMIZERS: dict[str, Any] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
 _VALID_ROWS = 512
+_LOOK = 50  # steps between two looks at the losses: on a GPU each look waits for it
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The chosen optimiser; `sgd` with momentum 0.9. Fused: one pass over each table a step."""
-    extra = {"momentum": 0.9} if config.optimizer == "sgd" else {}
-    optimizer: torch.optim.Optimizer = OPTIMIZERS[config.optimizer](
-        model.parameters(),
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-        **extra,
-    )
-    return optimizer
+class Loop:
+    """Steps over rows that every member of the team knows; each computes its share of a step.
 
-
-def make_schedule(
-    optimizer: torch.optim.Optimizer, num_steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Up to the learning rate over the first 5 % of the steps, then straight down to 0."""
-    warm = max(1, math.ceil(0.05 * num_steps))
-
-    def share(step: int) -> float:
-        return min((step + 1) / warm, max(0.0, (num_steps - step) / max(1, num_steps - warm)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-
-
-def steps(
-    encoded: Encoded,
-    label: npt.NDArray[np.int64],
-    *,
-    rows_per_step: int,
-    team: Team,
-    seed: int,
-    epoch: int,
-) -> Iterator[tuple[Batch, Tensor, npt.NDArray[np.int64]]]:
-    """(this member's slice, its labels, the whole step's rows) for each step of an epoch.
-
-    Every row stands in exactly one step, and in one member's slice of it; the order follows from
-    seed and epoch alone. The last step may be smaller, and a slice of it empty.
+    A step's gradient is the weighted sum over its rows over their total weight, for any number of
+    members. What is random follows from seed, step and rank, so that position and parameters are
+    the whole state, and a run that was stopped goes on to the same bytes.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(encoded))
-    for start in range(0, len(order), rows_per_step):
-        rows = order[start : start + rows_per_step]
-        own = rows[team.share(len(rows))]
-        yield pad(encoded, own), torch.from_numpy(label[own]), rows
+
+    def __init__(
+        self, net: Net, config: TrainConfig, team: Team, *, num_steps: int, num_ids: int, seed: int
+    ) -> None:
+        self.parameters = Parameters(net, Optimizer.of(config), ema=config.ema)
+        self.step = 0
+        self._config, self._team, self._seed, self._num_steps = config, team, seed, num_steps
+        self._net, self._mixing = net, _Mixing(net)
+        self._loss = Loss.of(config)
+        self._renumbered = Renumbered(num_ids)
+        self._autocast = config.precision == "bf16" or (
+            config.precision == "auto" and team.device.type == "cuda"
+        )
+        self._sums = torch.zeros(2, dtype=torch.float64, device=team.device)  # of loss, of weight
+        self._unseen: list[tuple[Tensor, int, Callable[[], str]]] = []
+        team.follow(list(self.parameters.state().values()))
+
+    def train_on(self, data: Rows, rows: Ids) -> None:
+        """One step over the rows at these positions of `data`."""
+        self.step += 1
+        self._net.train()
+        chance = np.random.default_rng((self._seed, self.step, 2))
+        texts = augmented(take(data.texts, rows), self._config.augment, chance)
+        self.parameters.begin(self._renumbered.rows(texts.ids))
+        texts = replace(texts, ids=self._renumbered.place(texts.ids))
+        weight = data.weight[rows]
+        total = float(weight.sum())
+        self._draw_from(self.step)
+        own = np.arange(len(rows))[self._team.share(len(rows))]
+        loss = torch.zeros((), device=self._team.device)
+        for places in np.array_split(own, self._config.accumulate):
+            if len(places):
+                batch = data.batch(rows[places], texts, places).to(self._team.device)
+                labels = self._tensor(data.label[rows[places]])
+                losses = self._losses(batch, labels, chance)
+                part = (self._tensor(weight[places]) * losses).sum() / total
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.detach()
+        gradients = self.parameters.gradients()
+        self._team.add_up([loss, *gradients])
+        if self._config.clip_norm:
+            clip(gradients, self._config.clip_norm)
+        self.parameters.step(self.step, rate(self._config, self.step, self._num_steps))
+        self._note(loss, total, partial(data.named, rows))
+
+    def check(self) -> None:
+        """ModelError where the loss of a step since the last look is no number."""
+        if not self._unseen:
+            return
+        losses = torch.stack([loss for loss, _, _ in self._unseen]).tolist()
+        unseen, self._unseen = self._unseen, []
+        for loss, (_, step, named) in zip(losses, unseen, strict=True):
+            if not np.isfinite(loss):
+                raise ModelError(
+                    f"the loss became {loss} in step {step} of {self._num_steps}, with "
+                    f"{named()}; lower train.learning_rate, or set train.clip_norm"
+                )
+
+    def mean_loss(self) -> float:
+        """By weight of row, over the steps since the last call."""
+        loss, weight = self._sums.tolist()
+        self._sums.zero_()
+        return float(loss / weight)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on, but for the rows; not copied."""
+        return self.parameters.state() | {"sums": self._sums}
+
+    def load(self, state: dict[str, Tensor], *, step: int) -> None:
+        """Go on where `state` was taken."""
+        self.parameters.load(state)
+        self._sums.copy_(state["sums"])
+        self.step = step
+
+    def _losses(self, batch: Batch, labels: Tensor, chance: np.random.Generator) -> Tensor:
+        alpha = self._config.augment.mix_up
+        share = chance.beta(alpha, alpha) if alpha else 1.0
+        other = torch.randperm(len(labels)).to(self._team.device) if alpha else None
+        with torch.autocast(self._team.device.type, torch.bfloat16, enabled=self._autocast):
+            scores = self.parameters.call(self._mixing, batch, other, share).float()
+        losses = self._loss(scores, labels)
+        if other is None:
+            return losses
+        return share * losses + (1 - share) * self._loss(scores, labels[other])
+
+    def _note(self, loss: Tensor, weight: float, named: Callable[[], str]) -> None:
+        self._sums += torch.stack([loss.double() * weight, torch.full_like(self._sums[0], weight)])
+        self._unseen.append((loss, self.step, named))
+        if len(self._unseen) >= _LOOK:
+            self.check()
+
+    def _draw_from(self, step: int) -> None:
+        """What this member drops in a step follows from its number alone."""
+        seed = int(np.random.SeedSequence((self._seed, step, self._team.rank)).generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if self._team.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(self._team.device, non_blocking=True)
 
 
-def train_epoch(
-    model: nn.Module,
-    batches: Iterator[tuple[Batch, Tensor, npt.NDArray[np.int64]]],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    *,
-    row_weight: npt.NDArray[np.float32],
-    team: Team,
-    autocast: bool = False,
-) -> float:
-    """One pass; returns the weighted mean loss per row over the whole team's rows.
+class _Mixing(nn.Module):
+    """The net, with two texts of a batch mixed before the last layer where that is wanted."""
 
-    `row_weight` [rows] weighs each row in the loss. Each step's gradient is the weighted sum over
-    its rows over their total weight, for any number of members.
-    """
-    model.train()
-    loss_sum = torch.zeros((), device=team.device)
-    for batch, labels, rows in batches:
-        batch = batch.to(team.device)
-        with torch.autocast(team.device.type, torch.bfloat16, enabled=autocast):
-            scores = model(batch)
-        weight = row_weight[rows]
-        own = torch.from_numpy(weight[team.share(len(rows))]).to(team.device)
-        losses = functional.cross_entropy(scores.float(), labels.to(team.device), reduction="none")
-        loss = (own * losses).sum()
-        optimizer.zero_grad(set_to_none=True)
-        # the team averages gradients; the factor turns the mean over members into a sum
-        (loss * team.size / float(weight.sum())).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        loss_sum += loss.detach()
-    return float(team.total(loss_sum)) / float(row_weight.sum())
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, batch: Batch, other: Tensor | None, share: float) -> Tensor:
+        if other is None:
+            scores: Tensor = self.net(batch)
+            return scores
+
+        def mixed(values: Tensor) -> Tensor:
+            return share * values + (1 - share) * values[other]
+
+        base = None if batch.base is None else mixed(batch.base)
+        return self.net.from_hidden(mixed(self.net.represent(batch)), replace(batch, base=base))
 
 
-def validate(
-    model: nn.Module, encoded: Encoded, label: npt.NDArray[np.int64], *, num_labels: int, team: Team
-) -> npt.NDArray[np.int64]:
+def validate(model: nn.Module, data: Rows, *, num_labels: int, team: Team) -> Ids:
     """The confusion table [L, L] over all rows, counted by the members together."""
     model.eval()
     counts = np.zeros((num_labels, num_labels), np.int64)
-    groups = list(by_length(encoded, _VALID_ROWS))
+    groups = list(by_length(data.texts, _VALID_ROWS))
     with torch.inference_mode():
         for rows in groups[team.rank :: team.size]:
-            scores = model(pad(encoded, rows).to(team.device))
-            counts += confusion(label[rows], scores.argmax(1).cpu().numpy(), num_labels)
+            scores = model(data.batch(rows, data.texts, rows).to(team.device))
+            counts += confusion(data.label[rows], scores.argmax(1).cpu().numpy(), num_labels)
     return team.total(torch.from_numpy(counts)).numpy()

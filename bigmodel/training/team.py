@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Team:
@@ -19,9 +19,11 @@ class Team:
         bounds = [num_rows * rank // self.size for rank in (self.rank, self.rank + 1)]
         return slice(*bounds)
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """A module whose backward pass leaves the mean over the team of every gradient."""
-        return model
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Each tensor becomes, in place, its sum over the team."""
+
+    def follow(self, tensors: Sequence[Tensor]) -> None:
+        """Each tensor becomes, in place, what the first member has."""
 
     def total(self, counts: Tensor) -> Tensor:
         """The sum over the team, of whole numbers or where the order of adding doesn't matter."""
@@ -43,8 +45,18 @@ class TorchTeam(Team):
         self.size = dist.get_world_size()
         self.device = device
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        return nn.parallel.DistributedDataParallel(model) if self.size > 1 else model
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        if self.size == 1:
+            return
+        together = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(together)
+        sizes = [tensor.numel() for tensor in tensors]
+        for tensor, part in zip(tensors, torch.split(together, sizes), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def follow(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
     def total(self, counts: Tensor) -> Tensor:
         summed = counts.to(self.device)

@@ -1,139 +1,153 @@
 """fit: prepared data and a recipe to a sealed artefact, by Ray Train."""
 
 import logging
-import tempfile
+import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import ray
 import ray.train
 from ray.exceptions import RayActorError
 from ray.train.torch import TorchTrainer
-from safetensors.torch import load_file
-from torch import Tensor
 
 from bigmodel import progress
-from bigmodel.abstention import NEVER, threshold
 from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
-from bigmodel.data.prepared import PreparedData, PreparedRows
-from bigmodel.errors import ClusterError
-from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
-from bigmodel.models import build_model
+from bigmodel.data.prepared import PreparedData
+from bigmodel.errors import BigModelError, ClusterError
 from bigmodel.remote import remote
 from bigmodel.storage import folder
 from bigmodel.training import news
-from bigmodel.training.fitting import TrainingData
+from bigmodel.training.calibration import calibrated
+from bigmodel.training.checkpoints import Checkpoint
+from bigmodel.training.rows import RowNames, Rows, TrainingData
+from bigmodel.training.runs import StoredRun
 from bigmodel.training.worker import train_worker
 
 log = logging.getLogger(__name__)
 
 _STARTS = 9  # of a minute each, for workers to find room; Ray's default is to try for ever
+_LAST_CHECKPOINT_S = 20.0  # at most, that a run which is stopped takes for it
+_GO_ON = "the same command with --resume {} goes on"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A sealed artefact, where it is, and the epochs that led to it."""
+    """A sealed artefact, where it is, the epochs that led to it, and what can go with its run."""
 
     artifact: Artifact
     uri: str
     epochs: list[dict[str, float]]
+    run: StoredRun
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray ships no types
-    """Ray's own, but Ctrl-C ends the Ray session at once, and with it the run."""
+    """Ray's own, but Ctrl-C is ours: a last checkpoint, then the end of the Ray session."""
 
     def _register_sigint_handler(self, controller: Any) -> None:
         """Ray's would abort for half a minute and then exit with 1."""
 
 
-def fit(prepared: PreparedData, recipe: Recipe, *, run_id: str, grows: bool = False) -> Fitted:
+class _Lost(Exception):
+    """A worker died; its error is the cause."""
+
+
+def fit(
+    prepared: PreparedData,
+    recipe: Recipe,
+    *,
+    run_id: str,
+    grows: bool = False,
+    resume: bool = False,
+) -> Fitted:
     """Train on `train.num_workers` processes, calibrate on the valid split, seal.
 
     `grows`: the cluster may bring more machines, so workers that find no room yet are waited for.
-    The artefact stands under `storage/models/<name>/<run_id>`, whole or not at all.
+    `resume`: go on from the run's checkpoints; it must have been started with the same recipe and
+    rows. The artefact stands under `storage/models/<name>/<run_id>`, whole or not at all. The run's
+    own folder stays until it is removed, so that whoever publishes the artefact can go on too.
     """
+    use_gpu = check_resources(recipe, grows=grows)
+    run = StoredRun(recipe, run_id)
+    if resume:
+        run.check_goes_on(prepared)
+    else:
+        run.begin(prepared)
     data = training_data(prepared)
-    use_gpu = _check_resources(recipe, grows=grows)
-    state, epochs = _train(recipe, data, run_id=run_id, use_gpu=use_gpu)
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
-    model.load_state_dict(state)
-    with progress.stage("seal", total=len(data.valid_label)) as stage:
-        draft = Artifact(recipe, prepared.labels, prepared.encoder(), model)
-        artifact = _calibrated(draft, prepared)
+    ended = run.weights() or _train(run, data, use_gpu=use_gpu)
+    with progress.stage("seal", total=len(data.valid)) as stage:
+        artifact = calibrated(recipe, prepared, ended.tensors)
         uri = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}").uri
         digest = artifact.save(uri)
-        stage.update(done=len(data.valid_label))
-    return Fitted(replace(artifact, digest=digest), uri, epochs)
+        stage.update(done=len(data.valid))
+    return Fitted(replace(artifact, digest=digest), uri, ended.about["history"], run)
 
 
 def training_data(prepared: PreparedData) -> TrainingData:
     """The encoded training and valid rows of a prepared folder, in memory."""
-    train, train_label, train_weight = prepared.encoded("train")
-    valid, valid_label, _ = prepared.encoded("valid")
-    return TrainingData(
-        train,
-        train_label,
-        train_weight,
-        valid,
-        valid_label,
-        num_ids=prepared.encoder().num_ids,
-        num_labels=len(prepared.labels),
+    encoder = prepared.encoder()
+    rows = {split: Rows(*prepared.encoded(split)) for split in ("train", "valid")}
+    columns = prepared.of_splits("train", columns=["source", "row"])
+    files = tuple(PurePath(file["path"]).name for file in prepared.summary["files"])
+    named = RowNames(files, columns["source"].to_numpy(), columns["row"].to_numpy())
+    return TrainingData.of(
+        encoder, prepared.labels.names, replace(rows["train"], named=named), rows["valid"]
     )
 
 
-def _train(
-    recipe: Recipe, data: TrainingData, *, run_id: str, use_gpu: bool
-) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-    """Run the workers; their files are gone when this returns."""
-    config = recipe.train
-    runs = folder(recipe.storage).child("runs")
-    filesystem, path = (None, runs.uri) if runs.local else remote(runs.uri)
+def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
+    """The weights that training ends with; each attempt is a new run of Ray Train, which goes on
+    from the newest checkpoint."""
+    config = run.recipe.train
     with progress.stage("train", total=config.epochs * len(data.train)) as stage:
-
-        def on_news(epoch: dict[str, Any]) -> None:
-            stage.update(
-                done=int(epoch["epoch"]) * len(data.train),
-                note=f"epoch {epoch['epoch']} of {config.epochs}, loss {epoch['loss']:.3f}, "
-                f"valid macro-F1 {epoch['macro_f1']:.3f}",
-            )
-
-        trainer = _Trainer(
-            train_worker,
-            train_loop_config={
-                "recipe": recipe.model_dump_json(by_alias=True),
-                "data": [ray.put(data)],
-                "topic": run_id,
-            },
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=config.most_workers, use_gpu=use_gpu
-            ),
-            run_config=ray.train.RunConfig(
-                name=run_id,
-                storage_filesystem=filesystem,
-                storage_path=path,
-                failure_config=ray.train.FailureConfig(
-                    max_failures=config.max_failures,
-                    controller_failure_limit=_STARTS,
-                ),
-            ),
-        )
+        told = _Told(stage, config.epochs, len(data.train), run.run_id)
+        put = ray.put(data)
         try:
-            with news.listening(run_id, on_news):
-                result = _result_of(trainer)
-            with tempfile.TemporaryDirectory() as scratch:
-                result.checkpoint.to_directory(scratch)
-                state = load_file(Path(scratch) / "weights.safetensors")
+            for failures in range(config.max_failures + 1):
+                try:
+                    with news.listening(run.run_id, told.hear):
+                        _attempt(run, put, use_gpu=use_gpu, number=failures)
+                    break
+                except _Lost as lost:
+                    if failures == config.max_failures:
+                        raise ClusterError(f"{lost}; {_way_out(run)}") from lost.__cause__
+                    stage.say(f"{lost}; going on from the last checkpoint")
         finally:
-            runs.child(run_id).remove()  # what Ray Train wrote there
-    return state, result.metrics["epochs"]
+            run.scratch.remove()
+    ended = run.weights()
+    assert ended, "a run that ended well has left its weights"
+    return ended
 
 
-def _result_of(trainer: TorchTrainer) -> Any:
-    """What the workers reported; ClusterError where they didn't start, or more died than may."""
+def _attempt(run: StoredRun, data: Any, *, use_gpu: bool, number: int) -> None:
+    """One run of Ray Train. _Lost where a worker died; a user's own error as it stands."""
+    config = run.recipe.train
+    scratch = run.scratch
+    filesystem, path = (None, scratch.uri) if scratch.local else remote(scratch.uri)
+    trainer = _Trainer(
+        train_worker,
+        train_loop_config={
+            "recipe": run.recipe.model_dump_json(by_alias=True),
+            "data": [data],
+            "run": run.run_id,
+        },
+        scaling_config=ray.train.ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu),
+        run_config=ray.train.RunConfig(
+            name=f"{run.run_id}-{number}-{uuid.uuid4().hex[:4]}",
+            storage_filesystem=filesystem,
+            storage_path=path,
+            failure_config=ray.train.FailureConfig(
+                max_failures=0,  # those are counted here
+                controller_failure_limit=_STARTS,
+            ),
+        ),
+    )
     try:
-        return trainer.fit()
+        trainer.fit()
+    except KeyboardInterrupt:
+        _last_checkpoint(run)
+        raise
     except ray.train.ControllerError as error:
         reason = str(error.controller_failure).strip().splitlines()[0]
         raise ClusterError(
@@ -141,65 +155,81 @@ def _result_of(trainer: TorchTrainer) -> Any:
             "or a cluster with more room"
         ) from error
     except ray.train.WorkerGroupError as error:
-        for rank, failure in error.worker_failures.items():
-            if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
-                raise ClusterError(
-                    f"worker {rank} died while training (out of memory, or killed?); "
-                    "raise train.max_failures to begin anew, or take fewer train.num_workers"
-                ) from error
-        raise
+        raise _meant_by(error, run) from error
 
 
-def _calibrated(draft: Artifact, prepared: PreparedData) -> Artifact:
-    """The artefact with a temperature and metrics from the raw texts of the valid split."""
-    texts, truth = prepared.rows("valid")
-    scores = draft.score(texts).scores
-    counts = confusion(truth, scores.argmax(1), len(draft.labels))
-    temperature = fit_temperature(scores, truth)
-    return replace(
-        draft,
-        temperature=temperature,
-        threshold=_threshold(softmax(scores, temperature), truth, draft.recipe, prepared),
-        metrics={"split": "valid", **summary(counts)},
-        lineage=prepared.lineage,
+def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
+    """The error that the workers' failures come to: ours before a lost worker before a bug."""
+    failures = error.worker_failures
+    for failure in failures.values():
+        cause = getattr(failure, "cause", failure)
+        if isinstance(cause, BigModelError):
+            return type(cause)(f"{str(cause).partition(chr(10))[0]}; {_way_out(run)}")
+    for rank, failure in failures.items():
+        if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
+            return _Lost(f"worker {rank} died while training (out of memory, or killed?)")
+    if any("Connection closed by peer" in str(failure) for failure in failures.values()):
+        return _Lost("a worker lost the others while training")
+    assert isinstance(error, Exception)
+    return error
+
+
+def _way_out(run: StoredRun) -> str:
+    if run.checkpoints.steps():
+        return _GO_ON.format(run.run_id) + " from its last checkpoint"
+    return "raise train.max_failures, or take fewer train.num_workers"
+
+
+def _last_checkpoint(run: StoredRun) -> None:
+    """Ask the workers for one before they are ended, and say what came of it."""
+    kept = news.heard(run.run_id).get("kept")
+    came = news.ask_to_stop(
+        run.run_id, timeout_s=_LAST_CHECKPOINT_S, done=lambda now: now.get("kept") != kept
     )
+    if came or kept:
+        log.warning("stopped; %s", _GO_ON.format(run.run_id))
 
 
-def _threshold(
-    probabilities: Scores, truth: Ids, recipe: Recipe, prepared: PreparedRows
-) -> float | None:
-    """Below which an answer abstains; None where the recipe promises nothing."""
-    promise = recipe.evaluate.promise
-    if promise is None:
-        return None
-    right = probabilities.argmax(1) == truth
-    unit = prepared.units("valid")
-    found = threshold(probabilities.max(1), right, unit, precision=promise.precision)
-    if found == NEVER:
-        log.warning(
-            "evaluate.promise: from %d valid rows a precision of %s can't be promised, so every "
-            "answer abstains; promise less, or give more valid rows",
-            len(truth),
-            promise.precision,
-        )
-    return found
+class _Told:
+    """What the workers' news come to for who watches the stage."""
+
+    def __init__(self, stage: progress.Stage, epochs: int, num_rows: int, run_id: str) -> None:
+        self._stage, self._epochs, self._num_rows, self._run_id = stage, epochs, num_rows, run_id
+        self._wrong: set[str] = set()
+        self._kept = False
+
+    def hear(self, value: dict[str, Any]) -> None:
+        for sentence in value.get("wrong", ()):
+            if sentence not in self._wrong:
+                self._wrong.add(sentence)
+                self._stage.say(sentence)
+        if value.get("kept") and not self._kept:
+            self._kept = True
+            self._stage.say(f"a checkpoint is kept; if stopped, {_GO_ON.format(self._run_id)}")
+        epoch = value.get("epoch")
+        ended = int(epoch["epoch"]) if epoch else 0
+        note = f"epoch {min(ended + 1, self._epochs)} of {self._epochs}"
+        if epoch:
+            note += f", loss {epoch['loss']:.3f}, valid macro-F1 {epoch['macro_f1']:.3f}"
+        done = min(ended + value.get("share", 0.0), self._epochs)
+        self._stage.update(done=int(done * self._num_rows), note=note)
 
 
-def _check_resources(recipe: Recipe, *, grows: bool) -> bool:
+def check_resources(recipe: Recipe, *, grows: bool) -> bool:
     """Whether to train on GPUs; ClusterError where the workers would never find room."""
     config = recipe.train
     there = ray.cluster_resources()
     if recipe.model.kind == "linear":
         use_gpu = False  # its products are sparse, and quick on CPUs
     elif config.use_gpu == "auto":
-        use_gpu = bool(there.get("GPU", 0) >= config.most_workers)
+        use_gpu = bool(there.get("GPU", 0) >= config.fewest_workers)
     else:
         use_gpu = config.use_gpu
     for resource, needed in (("CPU", True), ("GPU", use_gpu)):
         found = int(there.get(resource, 0))
-        if needed and not grows and found < config.most_workers:
+        if needed and not grows and found < config.fewest_workers:
             raise ClusterError(
-                f"train.num_workers is {config.most_workers}, but Ray has {found} {resource}s; "
+                f"train.num_workers is {config.fewest_workers}, but Ray has {found} {resource}s; "
                 "lower it, or train on a larger cluster with --cluster"
             )
     return use_gpu

@@ -33,12 +33,15 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "manifest", "artifact", "predictor", "export", "data.schema", "data.batches", "data.files",
-    "data.encodings", "data.records", "data.look", "data.head", "data.parse", "data.sources",
-    "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
+    "golden", "manifest", "artifact", "predictor", "export", "data.schema", "data.batches",
+    "data.files", "data.encodings", "data.records", "data.look", "data.head", "data.parse",
+    "data.sources", "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
-    "training.fitting", "training.team", "inspection", "pages", "evaluation", "connection",
-    "records", "outbox", "tracking", "registry", "pyfunc",
+    "training.fitting", "training.team", "training.base", "training.checkpoints", "training.linear",
+    "training.loss", "training.optimizer", "training.order", "training.parameters",
+    "training.rows", "training.runs", "training.augment", "training.calibration",
+    "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
+    "registry", "pyfunc",
 )  # fmt: skip
 
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}

@@ -1,0 +1,88 @@
+"""What a residual net stands on: a linear model, and what its like say of rows they haven't seen.
+
+On its own training rows a linear model is almost always right, and a net on top of it would learn
+nothing; so what it says of each training row comes from a model of the other folds.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bigmodel.config import Recipe
+from bigmodel.data.batches import by_length, pad, take
+from bigmodel.models.linear import LinearNgrams
+from bigmodel.training.linear import fit_linear
+from bigmodel.training.rows import Floats, Ids, Rows
+from bigmodel.training.team import Team
+
+_FOLDS = 5
+_STEPS = 10
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Base:
+    """The linear model of all training rows; scores [N, L] of training rows by models of the other
+    folds, and of valid rows by the model of all."""
+
+    linear: dict[str, Tensor]
+    train: Floats
+    valid: Floats
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            **{f"linear.{name}": tensor for name, tensor in self.linear.items()},
+            "train": torch.from_numpy(self.train),
+            "valid": torch.from_numpy(self.valid),
+        }
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> "Base":
+        """What `tensors` gave."""
+        linear = {n.removeprefix("linear."): t for n, t in tensors.items() if "." in n}
+        return cls(linear, tensors["train"].numpy(), tensors["valid"].numpy())
+
+
+def fit_base(
+    recipe: Recipe, train: Rows, valid: Rows, team: Team, *, num_ids: int, num_labels: int
+) -> Base:
+    """From rows whose texts are n-grams; every member of the team has the same in the end."""
+
+    def fitted(rows: Ids) -> dict[str, Tensor]:
+        some = replace(
+            train,
+            texts=take(train.texts, rows),
+            label=train.label[rows],
+            weight=train.weight[rows],
+        )
+        return fit_linear(
+            recipe.model.linear,
+            some,
+            team,
+            num_ids=num_ids,
+            num_labels=num_labels,
+            max_steps=_STEPS,
+        )
+
+    model = LinearNgrams(recipe.model.linear, num_ids=num_ids, num_labels=num_labels)
+    fold = np.random.default_rng((recipe.seed, 3)).permutation(len(train)) % _FOLDS
+    said = np.zeros((len(train), num_labels), np.float32)
+    for number in range(_FOLDS):
+        model.load_state_dict(fitted(np.flatnonzero(fold != number)))
+        mine = np.flatnonzero(fold == number)
+        said[mine] = _scores(model, train, mine)
+    linear = fitted(np.arange(len(train)))
+    model.load_state_dict(linear)
+    return Base(linear, said, _scores(model, valid, np.arange(len(valid))))
+
+
+def _scores(model: LinearNgrams, data: Rows, rows: Ids) -> Floats:
+    """[rows, L]"""
+    texts = take(data.texts, rows)
+    scores = np.zeros((len(rows), len(model.bias)), np.float32)
+    with torch.inference_mode():
+        for places in by_length(texts, _ROWS):
+            scores[places] = model(pad(texts, places)).numpy()
+    return scores

@@ -1,0 +1,100 @@
+"""Checkpoints of a run: sealed whole, verified before they are used, the last two kept."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bigmodel.errors import ModelError
+from bigmodel.manifest import seal, verified
+from bigmodel.storage import Folder
+
+_KEPT = 2
+_ASIDE = "damaged-"
+_REMEDY = "it is set aside"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs after `step` steps to go on as if it had never stopped.
+
+    `about` is fit for JSON, `tensors` by name.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin so, without it."""
+        return {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
+
+
+class Checkpoints:
+    """Those of one run, a folder each, named by their step."""
+
+    def __init__(self, place: Folder) -> None:
+        self._place = place
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Commit one; older ones go once it has been read back, but for the one before it."""
+        files = {
+            "state.safetensors": save({n: t.contiguous() for n, t in checkpoint.tensors.items()}),
+            "state.json": json.dumps({"step": checkpoint.step, **checkpoint.about}).encode(),
+        }
+        place = self._folder(checkpoint.step)
+        if not place.local:
+            place.remove()  # of an attempt that ended within it
+        with place.fresh() as target:
+            seal(target, files)
+        verified(place, what="checkpoint", remedy=_REMEDY)
+        for step in self.steps()[:-_KEPT]:
+            self._folder(step).remove()
+
+    def steps(self) -> list[int]:
+        """The steps of all that are there, whole or not, rising."""
+        folders = {name.partition("/")[0] for name in self._place.names()}
+        return sorted(int(name) for name in folders if name.isdigit())
+
+    def load(self, step: int) -> Checkpoint:
+        """ModelError where a byte of it isn't what was written."""
+        files, _ = verified(self._folder(step), what="checkpoint", remedy=_REMEDY)
+        about = json.loads(files["state.json"])
+        assert about.pop("step") == step
+        return Checkpoint(step, load(files["state.safetensors"]), about)
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """(the newest whole one, what is wrong with those after it, which are set aside).
+
+        None where none was ever written; ModelError where some are there and none is whole.
+        """
+        wrong: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                return self.load(step), wrong
+            except ModelError as error:
+                wrong.append(str(error))
+                self._set_aside(step)
+        if wrong or self._damaged():
+            raise ModelError(
+                f"{self._place.uri}: no checkpoint of this run is whole "
+                f"({wrong[0] if wrong else 'all were set aside before'}); train again without "
+                "--resume"
+            )
+        return None, wrong
+
+    def _damaged(self) -> bool:
+        return any(name.startswith(_ASIDE) for name in self._place.names())
+
+    def _set_aside(self, step: int) -> None:
+        """Under another name, to be looked at; in an object store, which can't rename, it stays."""
+        place = self._folder(step)
+        if place.local:
+            aside = self._place.child(f"{_ASIDE}{place.name}")
+            aside.remove()
+            place.local.rename(aside.uri)
+
+    def _folder(self, step: int) -> Folder:
+        return self._place.child(f"{step:010d}")
