@@ -110,8 +110,8 @@ class History:
         with pa.ipc.new_file(
             sink, schema.with_metadata({"about": json.dumps(about, ensure_ascii=False)})
         ) as file:
-            for earlier in self.splits.values():
-                file.write(earlier.table())
+            for earlier in self.splits.values():  # a batch each: of an empty table there is none
+                file.write_batch(pa.record_batch([earlier.keys, earlier.split], schema=schema))
         self.place.child("names").write(f"{self.name}.arrow", sink.getvalue())
 
     def _words_changed(self, user_dictionary: str) -> int:
@@ -126,7 +126,7 @@ class History:
 def _changed(before: Inputs, now: Inputs, *, without: str) -> list[str]:
     if not before:
         return []
-    names = [name for name in now if name != without and before.get(name) != now[name]]
+    names = [name for name in now if name != without and before.get(name, now[name]) != now[name]]
     return [f"{name} changed" for name in names]
 
 

@@ -77,6 +77,14 @@ def test_the_same_inputs_keep_their_rows_and_grown_ones_have_others(tmp_path):
     assert History.of(place, "another").rows_key(MORE) == unheld
 
 
+def test_rows_of_which_none_was_split_are_remembered_too(tmp_path):
+    place = folder(tmp_path)
+    remember(place, FULL, {})
+    assert earlier(place, MORE) == {}
+    remember(place, MORE, {5: 0})
+    assert earlier(place, FULL) == {5: 0}
+
+
 def test_two_at_once_are_both_remembered_and_one_that_contradicts_is_told(tmp_path):
     place = folder(tmp_path)
     slow, contradicting = History.of(place, "reviews"), History.of(place, "reviews")
