@@ -23,10 +23,15 @@ class SplitConfig(Section):
         return self
 
 
-class WeightedSource(Section):
-    """One of several sources of training rows."""
+class TextSource(Section):
+    """One of several sources of texts."""
 
     path: str = Field(min_length=1, description="A file, glob, folder or URI.")
+
+
+class WeightedSource(TextSource):
+    """One of several sources of training rows."""
+
     weight: float = Field(
         1.0,
         gt=0,
@@ -53,6 +58,15 @@ class DataConfig(Section):
     )
     valid: str | None = Field(None, description="A given valid split; overrides `split.valid`.")
     test: str | None = Field(None, description="A given test split; overrides `split.test`.")
+    unlabelled: Annotated[
+        tuple[TextSource, ...],
+        BeforeValidator(_listed, json_schema_input_type=str | tuple[TextSource, ...]),
+    ] = Field(
+        (),
+        description="More texts, in files as those of `train` but for labels; other columns are "
+        "ignored. The vocabulary counts them, and word vectors are made of them too (kinds of "
+        "words; `linear` and `bag` leave them unread).",
+    )
     text_column: str = Field("text", description="Name of the column with the texts.")
     label_column: str = Field("label", description="Name of the column with the labels.")
     encoding: str = Field(

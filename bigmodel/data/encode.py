@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import ray
 
-from bigmodel.data.prepared import Entry, SealedFolder, table_of, write_arrow, write_file
+from bigmodel.data.prepared import (
+    Entry,
+    SealedFolder,
+    columns_of,
+    table_of,
+    write_arrow,
+    write_file,
+)
 from bigmodel.data.schema import LabelSet
+from bigmodel.data.scratch import read_scratch, write_scratch
 from bigmodel.data.split import SEEN_SPLITS
+from bigmodel.data.unlabelled import Chosen, Unlabelled, chosen_texts, read_texts
 from bigmodel.storage import Folder
 from bigmodel.text.encoder import EncoderRecipe, TextEncoder
 from bigmodel.text.ngrams import BUCKETS, NgramSpans
-from bigmodel.text.occurrences import Occurrences, offsets_of
+from bigmodel.text.occurrences import Occurrences
 
 Counts = tuple[Any, npt.NDArray[np.int32]]
 """The keys of a table that some training texts hold, and how many of these texts hold each."""
@@ -29,13 +39,17 @@ def encode_rows(
     *,
     labels: LabelSet,
     num_texts: int,
+    unlabelled: Unlabelled,
     on_part: Callable[[str], None],
-) -> list[Entry]:
-    """Write the encoder and the encoded training and valid rows of each part, in parts as well.
+    on_texts: Callable[[int], None],
+) -> tuple[list[Entry], int]:
+    """Write the encoder and the encoded training and valid rows of each part, in parts as well, and
+    the encoded texts without labels: (files, how many of these texts).
 
     Texts are read and segmented once: what they hold waits in a scratch file a part until the
-    encoder is fitted on the `num_texts` training texts; `on_part` is told of each one. Which task
-    does which part, and when, changes no byte.
+    encoder is fitted on the `num_texts` training texts, its vocabulary on the texts without labels
+    too. `on_part` is told of each part of the rows, `on_texts` how many texts without labels were
+    read. Which task does which part, and when, changes no byte.
     """
     names = origin.parts("rows")
     scratch = target.child(f"scratch-{uuid.uuid4().hex[:8]}")  # another may be writing the same
@@ -45,6 +59,12 @@ def encode_rows(
         for total, counts in zip(totals, counts_of_tables, strict=True):
             total.add(*counts)
         on_part(name)
+    chosen = read_texts(unlabelled, origin, scratch, normalizer=plan.normalizer, on_texts=on_texts)
+    of_words = replace(plan, ngrams=None)
+    for counts in _each(
+        _segment_texts, list(chosen), scratch=scratch, plan=of_words, chosen=chosen
+    ):
+        totals[0].add(*counts)
     sums, *beside = (total.sums() for total in totals)
     encoder = plan.fit(*sums, num_texts, beside=beside[0] if beside else None)
     entries = [
@@ -53,8 +73,10 @@ def encode_rows(
     written = _each(_encode, names, scratch=scratch, target=target, encoder=encoder, labels=labels)
     for some in written:
         entries += some
+    words = replace(encoder, ngrams=None)
+    entries += _each(_encode_texts, list(chosen), scratch=scratch, target=target, encoder=words)
     scratch.remove()
-    return entries
+    return entries, sum(int(some.sum()) for some in chosen.values())
 
 
 def _each(function: Callable[..., Any], names: list[str], **shared: Any) -> Iterator[Any]:
@@ -82,9 +104,17 @@ def _segment(
     table = origin.parquet(name, ["written", "label", "weight", "split"])
     table = table.filter(pa.compute.is_in(table["split"], pa.array(SEEN_SPLITS)))
     held = plan.occurrences(table["written"].to_pylist())
-    _write_scratch(scratch, name, table.drop_columns("written"), held)
+    write_scratch(scratch, name, table.drop_columns("written"), held)
     training = pa.compute.equal(table["split"], "train").to_numpy()
     return [_counts(one, training) for one in (held, held.ngrams) if one is not None]
+
+
+def _segment_texts(name: str, *, scratch: Folder, plan: EncoderRecipe, chosen: Chosen) -> Counts:
+    """Write what texts without labels hold; the counts of their words."""
+    texts = chosen_texts(scratch, name, chosen)
+    held = plan.occurrences(texts)
+    write_scratch(scratch, f"segmented-{name}", None, held)
+    return _counts(held, np.ones(len(texts), np.bool_))
 
 
 def _counts(held: Occurrences, chosen: npt.NDArray[np.bool_]) -> Counts:
@@ -117,7 +147,7 @@ def _encode(
     name: str, *, scratch: Folder, target: Folder, encoder: TextEncoder, labels: LabelSet
 ) -> list[Entry]:
     """Write the encoded rows of a part, a file a split."""
-    table, held = _read_scratch(scratch, name)
+    table, held = read_scratch(scratch, name)
     label = labels.ids(table["label"].to_pylist(), where=name)
     rows = table_of(encoder.look_up(held), label, table["weight"].to_numpy())
     entries = []
@@ -128,39 +158,8 @@ def _encode(
     return entries
 
 
-def _write_scratch(scratch: Folder, name: str, table: pa.Table, held: Occurrences) -> None:
-    for column, values in _columns(held).items():
-        table = table.append_column(column, values)
-    write_arrow(scratch, name, table.replace_schema_metadata({"words": "\n".join(held.words)}))
-
-
-def _columns(held: Occurrences, *, prefix: str = "") -> dict[str, pa.Array]:
-    columns = {f"{prefix}keys": _lists(held.offsets, held.keys)}
-    if held.counts is not None:
-        narrow = np.min_scalar_type(held.counts.max(initial=0))
-        columns[f"{prefix}counts"] = _lists(held.offsets, held.counts.astype(narrow))
-    if held.ngrams is not None:
-        columns |= _columns(held.ngrams, prefix="ngram_")
-    return columns
-
-
-def _read_scratch(scratch: Folder, name: str) -> tuple[pa.Table, Occurrences]:
-    table = pa.ipc.open_file(pa.BufferReader(scratch.read(name))).read_all()
-    return table, _held(table)
-
-
-def _held(table: pa.Table, *, prefix: str = "") -> Occurrences:
-    """The inverse of `_columns`."""
-    lists = table[f"{prefix}keys"].combine_chunks()
-    lengths = pa.compute.list_value_length(lists).to_numpy()
-    counts = ngrams = None
-    if f"{prefix}counts" in table.column_names:
-        counts = table[f"{prefix}counts"].combine_chunks().flatten().to_numpy().astype(np.int32)
-    if not prefix and "ngram_keys" in table.column_names:
-        ngrams = _held(table, prefix="ngram_")
-    words = () if prefix else tuple(table.schema.metadata[b"words"].decode().split("\n"))
-    return Occurrences(lists.flatten().to_numpy(), counts, offsets_of(lengths), words, ngrams)
-
-
-def _lists(offsets: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
+def _encode_texts(name: str, *, scratch: Folder, target: Folder, encoder: TextEncoder) -> Entry:
+    """Write a part of the texts without labels."""
+    _, held = read_scratch(scratch, f"segmented-{name}")
+    file = name.replace("texts", "unlabelled")
+    return write_arrow(target, file, pa.table(columns_of(encoder.look_up(held))))

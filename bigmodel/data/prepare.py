@@ -23,7 +23,7 @@ from bigmodel.data.prepared import (
     write_file,
 )
 from bigmodel.data.schema import LabelSet
-from bigmodel.data.sources import Source, file_digest, sources_of
+from bigmodel.data.sources import Source, file_digest, sources_of, unlabelled_of
 from bigmodel.data.split import SPLITS
 from bigmodel.errors import DataError
 from bigmodel.storage import Folder, folder
@@ -65,7 +65,7 @@ def carry_out(plan: "Plan") -> PreparedData:
         stage.update(note="; ".join(why))
         origin = find_sealed(plan.rows_place)
         if origin is None:
-            _say_encodings(plan)
+            _say_encodings(plan, plan.sources)
             origin = _write_rows(plan, stage)
         encodings = find_sealed(plan.encoded_place(origin)) or _write_encoded(plan, origin, stage)
         plan.remember(origin, encodings)
@@ -76,11 +76,15 @@ def carry_out(plan: "Plan") -> PreparedData:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of one recipe: what each depends on, and where it is written."""
+    """The stages of one recipe: what each depends on, and where it is written.
+
+    `unlabelled`: the files of texts without labels, none where the kind doesn't read them.
+    """
 
     recipe: Recipe
     sources: tuple[Source, ...]
-    stamps: tuple[tuple[int, int], ...]
+    unlabelled: tuple[Source, ...]
+    stamps: dict[str, tuple[int, int]]
     encoder: EncoderRecipe
     history: History
 
@@ -88,10 +92,12 @@ class Plan:
     def of(cls, recipe: Recipe) -> "Plan":
         place = folder(recipe.storage).child("prepared")
         sources = tuple(sources_of(recipe.data, keep=recipe.evaluate.columns))
+        unlabelled = tuple(unlabelled_of(recipe.data)) if recipe.model.of_words else ()
         return cls(
             recipe,
             sources,
-            tuple(stamp(source.path) for source in sources),
+            unlabelled,
+            {source.path: stamp(source.path) for source in (*sources, *unlabelled)},
             EncoderRecipe.of(recipe),
             History.of(place, recipe.name),
         )
@@ -101,7 +107,8 @@ class Plan:
         """What the rows depend on."""
         data = self.recipe.data
         corrections = open_corrections(data.corrections)
-        settings = data.model_dump(mode="json", exclude={*SPLITS, "corrections", "split"})
+        others = {*SPLITS, "corrections", "split", "unlabelled"}
+        settings = data.model_dump(mode="json", exclude=others)
         given = sorted({source.split for source in self.sources} - {"train"})
         return {
             "files": [
@@ -119,7 +126,13 @@ class Plan:
     @cached_property
     def text(self) -> Inputs:
         """What the encoded rows depend on besides the rows."""
-        return self.encoder.inputs() | {"bigmodel's own code": _code_digest()}
+        return self.encoder.inputs() | {
+            "unlabelled texts": [
+                [one.format, one.encoding, one.columns[one.text], file_digest(one)]
+                for one in self.unlabelled
+            ],
+            "bigmodel's own code": _code_digest(),
+        }
 
     @cached_property
     def rows_place(self) -> Folder:
@@ -139,10 +152,15 @@ class Plan:
         self.remember(origin, encodings)
         return PreparedData(origin, encodings)
 
-    def check_unchanged(self) -> None:
+    def piece_bytes(self, sources: Sequence[Source]) -> int:
+        """About how many bytes of these files are the work of one task."""
+        total = sum(self.stamps[source.path][0] for source in sources)
+        return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
+
+    def check_unchanged(self, sources: Sequence[Source]) -> None:
         """DataError where a file isn't any more what it was when its digest was taken."""
-        for source, before in zip(self.sources, self.stamps, strict=True):
-            if stamp(source.path) != before:
+        for source in sources:
+            if stamp(source.path) != self.stamps[source.path]:
                 raise DataError(
                     f"{source.path}: the file changed while it was read; run the command again "
                     "once nothing writes to it"
@@ -172,9 +190,9 @@ def short_names(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _say_encodings(plan: Plan) -> None:
+def _say_encodings(plan: Plan, sources: Sequence[Source]) -> None:
     """Aloud, where nobody has said it in the recipe."""
-    for source in plan.sources:
+    for source in sources:
         if source.encoding != "utf-8" and plan.recipe.data.encoding == "auto":
             log.warning("%s is read as %s, which its bytes look like", source.path, source.encoding)
 
@@ -191,10 +209,10 @@ def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
             names=short_names(plan.sources),
             corrections=read_corrections(mended, plan.encoder.normalizer) if mended else {},
             earlier=plan.history.earlier(plan.inputs),
-            size=_piece_bytes(plan),
+            size=plan.piece_bytes(plan.sources),
             on_rows=lambda done: stage.update(done=done, note="read"),
         )
-        plan.check_unchanged()
+        plan.check_unchanged(plan.sources)
         entries.append(write_file(target, SUMMARY, _json(summary)))
         seal(target, entries)
     folder(plan.recipe.storage).child(f"quarantine/{plan.recipe.name}").remove()  # of a refused one
@@ -203,6 +221,7 @@ def _write_rows(plan: Plan, stage: progress.Stage) -> SealedFolder:
 
 def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> SealedFolder:
     from bigmodel.data.encode import encode_rows
+    from bigmodel.data.unlabelled import Unlabelled
 
     rows = origin.summary()
     num_parts = len(origin.parts("rows"))
@@ -213,26 +232,30 @@ def _write_encoded(plan: Plan, origin: SealedFolder, stage: progress.Stage) -> S
         segmented += 1
         stage.update(done=rows["rows_kept"] * segmented // num_parts, note="segmented")
 
-    about = {"weak_words": plan.encoder.segmenter.check()}
+    def on_texts(done: int) -> None:
+        stage.update(note=f"{done:,} unlabelled texts read")
+
+    weak_words = plan.encoder.segmenter.check()
+    _say_encodings(plan, plan.unlabelled)
+    size, limit = plan.piece_bytes(plan.unlabelled), plan.recipe.data.max_bad_rows
     stage.update(done=0, total=rows["rows_kept"], note="segment")
     place = plan.encoded_place(origin)
     with place.fresh() as target:
-        entries = encode_rows(
+        entries, num_unlabelled = encode_rows(
             origin,
             target,
             plan.encoder,
             labels=LabelSet(tuple(rows["labels"])),
             num_texts=sum(rows["splits"]["train"].values()),
+            unlabelled=Unlabelled(plan.unlabelled, size, limit),
             on_part=on_part,
+            on_texts=on_texts,
         )
+        plan.check_unchanged(plan.unlabelled)
+        about = {"weak_words": weak_words, "unlabelled": num_unlabelled}
         entries.append(write_file(target, SUMMARY, _json(about)))
         seal(target, entries)
     return _found(place)
-
-
-def _piece_bytes(plan: Plan) -> int:
-    total = sum(size for size, _ in plan.stamps)
-    return max(FEWEST_BYTES, min(PIECE_BYTES, total // 16))
 
 
 def _found(place: Folder) -> SealedFolder:

@@ -138,6 +138,11 @@ class PreparedData(PreparedRows):
     reused: bool = True
     why: tuple[str, ...] = ()
 
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """With the number of texts without labels, which no other count includes."""
+        return super().summary | {"unlabelled": self.encodings.summary()["unlabelled"]}
+
     @property
     def weak_words(self) -> list[str]:
         """A sentence for each word of the user's dictionary that doesn't take effect."""
@@ -158,6 +163,14 @@ class PreparedData(PreparedRows):
             label,
             columns["weight"].to_numpy(),
         )
+
+    def unlabelled(self) -> Encoded:
+        """The words of the texts without labels, in the order of the files; maybe of no texts.
+
+        Each text is there once, and none that stands in a kept row.
+        """
+        parts = self.encodings.parts("unlabelled")
+        return concatenate([encoded_of(self.encodings.arrow(name)) for name in parts])
 
 
 def write_file(place: Folder, name: str, data: bytes) -> Entry:

@@ -37,6 +37,24 @@ def check_bad_rows(
     )
 
 
+def check_unlabelled(
+    source: Source, details: Mapping[str, int], num_rows: int, limit: float
+) -> None:
+    """DataError where too many records of a file of texts without labels are unreadable.
+
+    `details` counts why they are.
+    """
+    bad = sum(details.values())
+    if bad <= limit * num_rows:
+        return
+    why = ", ".join(f"{what}: {count}" for what, count in sorted(details.items()))
+    raise DataError(
+        f"{source.path}: {bad} of {num_rows} texts without labels can't be read ({why}), more than "
+        f"data.max_bad_rows allows ({limit:.2%}); mend them, "
+        f"{'set data.encoding, ' if 'bytes' in details else ''}or allow more"
+    )
+
+
 def check_columns(source: Source, *, usable: int, num_labels: int, num_numbers: int) -> None:
     """DataError where the columns can't be texts and labels: numbers, or labels that don't repeat.
 

@@ -6,7 +6,7 @@ only the smallest comes to the driver. What is large stays in the object store.
 
 import hashlib
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ import ray
 
 from bigmodel.config import Recipe
 from bigmodel.data import tasks
+from bigmodel.data.ahead import ahead
 from bigmodel.data.duplicates import BANDS, Groups
 from bigmodel.data.near import near_pairs
 from bigmodel.data.prepared import QUARANTINE, SPLITS_FILE, Entry, write_arrow, write_parquet
@@ -119,21 +120,15 @@ def _read_all(
     """Read every piece of every source, a few at a time, so that memory stays flat."""
     read = ray.remote(tasks.read_part).options(num_returns=2 + BANDS)
     reading = ray.put(tasks.Reading(Normalizer.of(recipe.text), corrections))
-    window = 2 * max(2, int(ray.cluster_resources().get("CPU", 1)))
-    waiting: deque[tuple[int, list[Any]]] = deque()
     ledger = _Ledger(sources, names, with_groups=recipe.data.split.group_column is not None)
-
-    def finish() -> None:
-        ledger.add(*waiting.popleft())
+    started = (
+        (number, read.remote(source, piece, reading))
+        for number, source in enumerate(sources)
+        for piece in pieces(source, size=size)
+    )
+    for number, refs in ahead(started):
+        ledger.add(number, refs)
         on_rows(ledger.num_rows)
-
-    for number, source in enumerate(sources):
-        for piece in pieces(source, size=size):
-            if len(waiting) == window:
-                finish()
-            waiting.append((number, read.remote(source, piece, reading)))
-    while waiting:
-        finish()
     ledger.check_labels(corrections, recipe.data.corrections)
     return ledger
 

@@ -62,9 +62,21 @@ def sources_of(config: DataConfig, *, keep: Sequence[str] = ()) -> list[Source]:
     for path, split, weight in named:
         for file in files_of(path):
             source, has_rows = _look(file, split, config, IN_RECIPE, weight=weight, keep=keep)
-            if not has_rows:
-                place = " after the header" if source.format in DELIMITERS else ""
-                raise DataError(f"{file}: no rows{place}; expected labelled texts")
+            _check_rows(source, has_rows, "labelled texts")
+            found.append(source)
+    return found
+
+
+def unlabelled_of(config: DataConfig) -> list[Source]:
+    """All files of texts without labels; those of a glob or folder by path.
+
+    DataError where one lacks the column of texts, or has no record.
+    """
+    found = []
+    for one in config.unlabelled:
+        for file in files_of(one.path):
+            source, has_rows = _look(file, "unlabelled", config, IN_RECIPE, labelled=False)
+            _check_rows(source, has_rows, "texts")
             found.append(source)
     return found
 
@@ -165,6 +177,12 @@ def _look(
     if types:
         _check_types(source, types)
     return source, has_rows
+
+
+def _check_rows(source: Source, has_rows: bool, expected: str) -> None:
+    if not has_rows:
+        place = " after the header" if source.format in DELIMITERS else ""
+        raise DataError(f"{source.path}: no rows{place}; expected {expected}")
 
 
 def _schema(path: str) -> tuple[pa.Schema, bool]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel.data.encode import _read_scratch, _write_scratch
 from bigmodel.data.prepared import encoded_of, table_of
+from bigmodel.data.scratch import read_scratch, write_scratch
 from bigmodel.storage import folder
 from bigmodel.text.features import Encoded
 from bigmodel.text.ngrams import NgramSpans
@@ -65,8 +65,8 @@ SPANS = NgramSpans((1, 2), (1, 1))
 def test_what_waits_in_a_scratch_file_comes_back(tmp_path, spans, beside, count):
     held = occurrences_of(spans, TEXTS[:count], TOKENS[:count], beside=beside)
     labels = pa.table({"label": pa.array(["正面"] * count, pa.string())})
-    _write_scratch(folder(tmp_path), "rows-00000.parquet", labels, held)
-    table, found = _read_scratch(folder(tmp_path), "rows-00000.parquet")
+    write_scratch(folder(tmp_path), "rows-00000.parquet", labels, held)
+    table, found = read_scratch(folder(tmp_path), "rows-00000.parquet")
     assert table["label"].to_pylist() == ["正面"] * count
     for one, other in ((found, held), (found.ngrams, held.ngrams)):
         assert (one is None) == (other is None)
