@@ -4,7 +4,6 @@ import json
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,33 +20,17 @@ from bigmodel.records import (
     read_database,
     replay,
     source_of,
-    time_of,
-    uri_of,
 )
 from bigmodel.storage import folder
 from bigmodel.tracking import user
+from bigmodel.versions import Version, published
+
+__all__ = ["CHAMPION", "MOVES", "Registry", "Version"]
 
 MOVES = ".moves"
 """The moves of model `x` are the versions of `x.moves`; the name of a recipe has no dot."""
 
 CHAMPION = "champion"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One published artefact, or (version 0) an artefact folder that nobody has published."""
-
-    name: str
-    version: int
-    uri: str
-    digest: str
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-    created: str
-    run_id: str
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.version}" if self.version else self.uri
 
 
 class Registry:
@@ -99,11 +82,11 @@ class Registry:
 
     def list(self) -> tuple[Version, ...]:
         """All versions of all models, by name and number."""
-        return _published(self._records())
+        return published(self._records())
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """All versions of a model, oldest first, at least one."""
-        versions = _published(self._records(name))
+        versions = published(self._records(name))
         if not versions:
             names = sorted({version.name for version in self.list()})
             remedy = "train one, or give the right --storage"
@@ -255,7 +238,7 @@ class Registry:
 
     def _way_to(self, name: str) -> str:
         """The versions of a model that was given by its bare name; "" where there is no such."""
-        known = re.fullmatch(NAME_PATTERN, name) and _published(self._records(name))
+        known = re.fullmatch(NAME_PATTERN, name) and published(self._records(name))
         return f"the model {name} has the versions {_numbers(known)}: " if known else ""
 
     def _unpublished(self, uri: str) -> Version:
@@ -272,24 +255,6 @@ class Registry:
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{uri}: damaged artefact ({error}); train or copy it again") from None
         return Version(name, 0, place.uri, digest, (), metrics, "", "")
-
-
-def _published(records: Iterable[Record]) -> tuple[Version, ...]:
-    """Those of the records that are artefacts of ours: neither moves nor other people's models."""
-    return tuple(
-        Version(
-            name=record.name,
-            version=record.version,
-            uri=uri_of(record.source),
-            digest=record.tags["sha256"],
-            aliases=record.aliases,
-            metrics=json.loads(record.tags["metrics"]),
-            created=time_of(record.created),
-            run_id=record.run_id,
-        )
-        for record in records
-        if "sha256" in record.tags
-    )
 
 
 def _numbers(versions: Sequence[Version]) -> str:

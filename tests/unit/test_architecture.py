@@ -24,7 +24,7 @@ ORDER = [
     ("inspection",),
     ("pages",),
     ("evaluation",),
-    ("connection", "records", "outbox", "tracking", "registry", "pyfunc"),
+    ("connection", "records", "outbox", "tracking", "versions", "registry", "pyfunc"),
     ("tuning", "answering"),
     ("cluster",),
     ("jobs", "serve"),
@@ -41,7 +41,7 @@ WITHOUT_RAY = (
     "training.loss", "training.optimizer", "training.order", "training.parameters",
     "training.rows", "training.runs", "training.augment", "training.calibration",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
-    "registry", "pyfunc",
+    "versions", "registry", "pyfunc",
 )  # fmt: skip
 
 SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}
