@@ -22,6 +22,7 @@ from bigmodel.training.newton import State
 from bigmodel.training.order import cut, draw
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
+from bigmodel.training.vectors import ppmi_vectors
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ class _NetRun:
         self._base = self._base_of(data)
         self._train, self._valid = self._rows_of(data)
         self._lengths = np.diff(self._train.texts.offsets)
-        self._net = _new_net(recipe, data, self._base).to(team.device)
+        self._net = _new_net(recipe, data, self._base)
+        if team.rank == 0 and not watch.start:  # the others follow it
+            _give_vectors(self._net, recipe, data)
+        self._net.to(team.device)
         config = recipe.train
         self._loop = Loop(
             self._net,
@@ -226,13 +230,28 @@ def _new_net(recipe: Recipe, data: TrainingData, base: Base | None) -> Net:
         num_ngrams=data.num_ngrams,
     )
     assert isinstance(net, Net)
-    inner = net.net if isinstance(net, Residual) else net
-    if isinstance(inner, WordModel):
+    if isinstance(inner := _words_of(net), WordModel):
         inner.words.spell(data.words)
     if isinstance(net, Residual):
         assert base
         net.linear.load_state_dict(base.linear)
     return net
+
+
+def _give_vectors(net: Net, recipe: Recipe, data: TrainingData) -> None:
+    """Let a net of words start from what their neighbours tell of them."""
+    inner = _words_of(net)
+    if recipe.model.vectors == "none" or not isinstance(inner, WordModel):
+        return
+    table = inner.words.weight
+    texts = [data.train.texts, *([data.unlabelled] if data.unlabelled else [])]
+    found = ppmi_vectors(texts, num_ids=len(table), size=table.shape[1], seed=recipe.seed)
+    table.data = torch.from_numpy(found)
+
+
+def _words_of(net: Net) -> nn.Module:
+    """The net that reads words, of a residual's two."""
+    return net.net if isinstance(net, Residual) else net
 
 
 def _of_ngrams(rows: Rows) -> Rows:

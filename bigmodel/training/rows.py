@@ -78,12 +78,19 @@ class TrainingData:
 
     @classmethod
     def of(
-        cls, encoder: TextEncoder, labels: Sequence[str], train: Rows, valid: Rows
+        cls,
+        encoder: TextEncoder,
+        labels: Sequence[str],
+        train: Rows,
+        valid: Rows,
+        unlabelled: Encoded | None = None,
     ) -> "TrainingData":
         """Of rows that this encoder made."""
         features = encoder.features
         words = features.words if isinstance(features, Vocabulary) else ()
-        return cls(train, valid, tuple(labels), encoder.num_ids, encoder.num_ngrams, words)
+        return cls(
+            train, valid, tuple(labels), encoder.num_ids, encoder.num_ngrams, words, unlabelled
+        )
 
     @property
     def num_labels(self) -> int:

@@ -92,7 +92,11 @@ def training_data(prepared: PreparedData) -> TrainingData:
     files = tuple(PurePath(file["path"]).name for file in prepared.summary["files"])
     named = RowNames(files, columns["source"].to_numpy(), columns["row"].to_numpy())
     return TrainingData.of(
-        encoder, prepared.labels.names, replace(rows["train"], named=named), rows["valid"]
+        encoder,
+        prepared.labels.names,
+        replace(rows["train"], named=named),
+        rows["valid"],
+        prepared.unlabelled(),
     )
 
 

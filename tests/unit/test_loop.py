@@ -30,6 +30,7 @@ from bigmodel.training.optimizer import Optimizer, rate
 from bigmodel.training.parameters import Parameters
 from bigmodel.training.rows import TrainingData
 from bigmodel.training.team import Team
+from bigmodel.training.vectors import ppmi_vectors
 
 NETS = ("bag", "mlp", "cnn", "rnn", "transformer", "residual-cnn")
 BUSY: dict[str, Any] = {
@@ -110,6 +111,16 @@ def test_a_second_run_gives_the_same_bytes_and_another_seed_does_not(kind):
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+def test_vectors_from_neighbours_are_where_a_net_starts():
+    recipe = with_values(recipe_of("cnn", epochs=1, learning_rate=1e-12), {"model.vectors": "ppmi"})
+    data = data_for(recipe)
+    more = replace(data, unlabelled=replace(data.valid.texts, ngrams=None))
+    for given, texts in ((data, [data.train.texts]), (more, [data.train.texts, more.unlabelled])):
+        expected = ppmi_vectors(texts, num_ids=NUM_IDS, size=8, seed=0)
+        found = fit_weights(recipe, given, Team()).state["words.weight"].numpy()
+        assert np.allclose(found, expected, atol=1e-6)
 
 
 def test_slices_of_a_step_add_up_to_it():
