@@ -35,7 +35,10 @@ class LinearConfig(NgramSection):
         "auto", description="Scale features by naive-Bayes ratios; auto: with two classes."
     )
     tolerance: float = Field(
-        0.02, gt=0, lt=1, description="Stop when every class's gradient fell to this share."
+        0.03,
+        gt=0,
+        lt=1,
+        description="Stop after a step that took no more than this share off any class's loss.",
     )
 
     @model_validator(mode="after")

@@ -88,7 +88,7 @@ def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) ->
         history.append(_epoch(step.number, step.loss, model, data.valid, data, team, clock))
         watch.on_epoch(history[-1])
         if watch.due():
-            tensors = {"u": step.solver.u, "first_norms": step.solver.first_norms}
+            tensors = {"u": step.solver.u, "fall": step.solver.fall}
             watch.save(Checkpoint(step.number, tensors, _about(history)))
         clock.lap()
 

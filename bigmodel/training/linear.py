@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bigmodel.config import LinearConfig
-from bigmodel.training.newton import State, make_blocks, minimise
+from bigmodel.training.newton import State, make_problem, minimise
 from bigmodel.training.rows import Rows
 from bigmodel.training.team import Team
 
@@ -37,12 +37,13 @@ def fit_linear(
     two = num_labels == 2
     nb = two if config.nb == "auto" else config.nb
     c = (0.3 if nb else 0.5) if config.C == "auto" else config.C
-    blocks = make_blocks(
+    problem = make_problem(
         data.texts,
         data.label,
         num_ids=num_ids,
         num_columns=1 if two else num_labels,
         weight=data.weight,
+        nb=nb,
         team=team,
     )
 
@@ -53,10 +54,8 @@ def fit_linear(
         return {"weight": ngrams, "bias": columns[0].clone()}
 
     found = minimise(
-        blocks,
-        team,
+        problem,
         c=c,
-        nb=nb,
         max_steps=max_steps,
         tolerance=config.tolerance,
         start=start,

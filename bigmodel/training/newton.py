@@ -4,6 +4,11 @@ For each class: half the squared norm of u plus C times the sum over rows of
 weight * max(0, 1 - y z)**2, with z = x . (r * u); r is 1, or the naive-Bayes log ratio of Wang and
 Manning (2012). Column 0 of x is the bias: always 1, regularised, with r = 1. All classes stop
 together: one that stopped by itself would make its scores incomparable to the others'.
+
+There are more n-grams than rows, so the solver knows u, its gradients and directions only as rows
+[n, K]: `a` stands for (x * r)' a, and the product of two of them is a . (M b) with M = (x * r)
+(x * r)'. Each M b takes one pass over x and one over x'; the members of a team share the columns
+of x and sum what is as long as the rows.
 """
 
 import warnings
@@ -14,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from bigmodel.text.features import Encoded
@@ -22,31 +28,60 @@ from bigmodel.training.team import Team
 BLOCKS = (
     8  # leaves of the tree of sums, over all workers: 1, 2, 4 and 8 workers agree in every byte
 )
-_CG_STEPS = 15
-_CG_TOLERANCE = 0.1
+_CG_STEPS = 30
+_CG_TOLERANCE = 0.3
 _HALVINGS = 12
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows: x [n, D] and its transpose as CSR, y [n, K] of -1 and 1, weights [n, 1]."""
+    """The columns `ids` of all rows: x [n, d] and its transpose as CSR."""
 
+    ids: slice
     x: Tensor
     xt: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All rows, y [n, K] of -1 and 1, weight [n, 1], and this member's blocks of their columns.
+
+    `squares`: r * r of each block, [d, K] or, where all are 1, [1, 1].
+    """
+
+    blocks: list[Block]
+    squares: list[Tensor]
     y: Tensor
     weight: Tensor
+    num_ids: int
+    team: Team
+
+    def gram(self, rows: Tensor) -> Tensor:
+        """M times rows: [n, K]."""
+        products = [
+            block.x @ (block.xt @ rows).mul_(square)
+            for block, square in zip(self.blocks, self.squares, strict=True)
+        ]
+        return self.team.tree_total(products)
+
+    def weights(self, rows: Tensor) -> Tensor:
+        """r * u [D, K] of the u that the rows stand for; row 0 is the bias."""
+        own = torch.zeros(self.num_ids, rows.shape[1])
+        for block, square in zip(self.blocks, self.squares, strict=True):
+            own[block.ids] = (block.xt @ rows).mul_(square)
+        return self.team.tree_total([own])
 
 
 @dataclass(frozen=True)
 class State:
     """All that the solver needs to go on after outer step `number`.
 
-    u [D, K]; first_norms [K]: the norms of the gradient at 0, which "small" is measured by.
+    u as rows [n, K]; `fall` [K]: the share of each class's objective that the last step took off.
     """
 
     number: int
     u: Tensor
-    first_norms: Tensor
+    fall: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,94 +98,101 @@ class Step:
 
 
 def minimise(
-    blocks: list[Block],
-    team: Team,
+    problem: Problem,
     *,
     c: float,
-    nb: bool,
     max_steps: int,
     tolerance: float,
     on_step: Callable[[Step], None],
     start: State | None = None,
 ) -> Tensor:
-    """This member's blocks -> the weights r * u [D, K], the same on every member.
+    """The weights r * u [D, K], the same on every member.
 
-    From `start`, a state of the same rows and settings, it goes on to the same bytes as a run that
-    was never stopped.
+    It ends after a step that took no more than the share `tolerance` off any class's objective.
+    From `start`, a state of the same problem and settings, it goes on to the same bytes as a run
+    that was never stopped.
     """
-    ratio = _nb_ratio(blocks, team) if nb else torch.ones(1)
-    total_weight = float(team.tree_total([block.weight.sum() for block in blocks]))
-    u = start.u if start else torch.zeros(blocks[0].x.shape[1], blocks[0].y.shape[1])
-    first_norms = start.first_norms if start else None
-    for number in range(start.number + 1 if start else 1, max_steps + 1):
-        margins = [b.x @ (ratio * u) for b in blocks]
-        slack = [(1 - b.y * z).clamp(min=0) for b, z in zip(blocks, margins, strict=True)]
-        pull = [b.weight * b.y * s for b, s in zip(blocks, slack, strict=True)]
-        gradient = u - 2 * c * ratio * _back(blocks, pull, team)
-        norms = gradient.norm(dim=0)
-        first_norms = norms if first_norms is None else first_norms
-        if bool((norms <= tolerance * first_norms).all()):
-            break
-        active = [b.weight * (s > 0) for b, s in zip(blocks, slack, strict=True)]
-        direction = _newton_direction(blocks, team, gradient, active, ratio, c)
-        ahead = [b.x @ (ratio * direction) for b in blocks]
-        size, loss = _line_search(blocks, team, u, direction, gradient, margins, ahead, c)
+    y, cost = problem.y, 2 * c * problem.weight
+    state = start or State(0, torch.zeros_like(y), torch.ones(y.shape[1]))
+    while state.number < max_steps and bool((state.fall > tolerance).any()):
+        u = state.u
+        margins = problem.gram(u)
+        curvature = cost * (y * margins < 1)
+        residual = curvature * (y - margins) - u  # the gradient's opposite
+        direction, ahead = _newton_direction(problem, residual, curvature)
+        slope = -_dot(residual, ahead)
+        before = _objective(problem, c, margins, _dot(u, margins))
+        size, loss = _line_search(problem, c, u, margins, direction, ahead, slope)
         if not bool((size > 0).any()):  # no class can go on in float32
             break
-        u = u + size * direction
-        state = State(number, u, first_norms)
-        on_step(Step(state, ratio * u, float(loss.sum()) / total_weight))
-    return ratio * u
+        state = State(state.number + 1, u + size * direction, 1 - loss / before)
+        share = float(loss.sum() / problem.weight.sum())
+        on_step(Step(state, problem.weights(state.u), share))
+    return problem.weights(state.u)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """[K] float64."""
+    return (one.double() * other).sum(0)
 
 
 def _newton_direction(
-    blocks: list[Block], team: Team, gradient: Tensor, active: list[Tensor], ratio: Tensor, c: float
-) -> Tensor:
-    """Conjugate gradients on (I + 2C R X'DX R) d = -gradient, a class at rest once it is solved."""
-    direction = torch.zeros_like(gradient)
-    residual = -gradient
-    search = residual.clone()
-    squared = (residual * residual).sum(0)
+    problem: Problem, residual: Tensor, curvature: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(d, M d) by conjugate gradients on (I + (x * r)' D (x * r)) d = residual.
+
+    D is the curvature [n, K]; a class rests once it is solved.
+    """
+    direction, ahead = torch.zeros_like(residual), torch.zeros_like(residual)
+    bent = problem.gram(residual)
+    search, search_bent = residual, bent
+    squared = _dot(residual, bent)
     goal = _CG_TOLERANCE**2 * squared
     for _ in range(_CG_STEPS):
         going = squared > goal
         if not bool(going.any()):
             break
-        products = [a * (b.x @ (ratio * search)) for a, b in zip(active, blocks, strict=True)]
-        bent = search + 2 * c * ratio * _back(blocks, products, team)
-        step = torch.where(going, squared / (search * bent).sum(0).clamp(min=1e-30), 0.0)
+        image = search + curvature * search_bent
+        step = squared / _dot(image, search_bent).clamp(min=1e-30)
+        step = torch.where(going, step, 0.0).float()
         direction = direction + step * search
-        residual = residual - step * bent
-        previous, squared = squared, (residual * residual).sum(0)
-        search = residual + (squared / previous.clamp(min=1e-30)) * search
-    return direction
+        ahead = ahead + step * search_bent
+        residual = residual - step * image
+        bent = problem.gram(residual)
+        previous, squared = squared, _dot(residual, bent)
+        turn = (squared / previous.clamp(min=1e-30)).float()
+        search = residual + turn * search
+        search_bent = bent + turn * search_bent
+    return direction, ahead
+
+
+def _objective(problem: Problem, c: float, margins: Tensor, norm: Tensor) -> Tensor:
+    """[K] float64, from the squared norm of u."""
+    slack = (1 - problem.y * margins).clamp(min=0)
+    return 0.5 * norm + c * _dot(problem.weight * slack, slack)
 
 
 def _line_search(
-    blocks: list[Block],
-    team: Team,
-    u: Tensor,
-    direction: Tensor,
-    gradient: Tensor,
-    margins: list[Tensor],
-    ahead: list[Tensor],
+    problem: Problem,
     c: float,
+    u: Tensor,
+    margins: Tensor,
+    direction: Tensor,
+    ahead: Tensor,
+    slope: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """(step size, objective) of each class: halved until the objective falls enough (Armijo).
 
     Needs no pass over x: margins are linear in the step.
     """
+    norms = [_dot(u, margins), 2 * _dot(u, ahead), _dot(direction, ahead)]
 
     def objective(size: Tensor) -> Tensor:
-        hinge = [
-            (b.weight * (1 - b.y * (z + size * a)).clamp(min=0) ** 2).double().sum(0)
-            for b, z, a in zip(blocks, margins, ahead, strict=True)
-        ]
-        return 0.5 * ((u + size * direction) ** 2).double().sum(0) + c * team.tree_total(hinge)
+        norm = norms[0] + size * norms[1] + size * size * norms[2]
+        return _objective(problem, c, margins + size * ahead, norm)
 
-    slope = (gradient * direction).sum(0).double()
-    start = objective(torch.zeros_like(direction[0]))
-    size = torch.ones_like(direction[0])
+    start = objective(torch.zeros(len(slope)))
+    size = torch.ones(len(slope))
     found = objective(size)
     for _ in range(_HALVINGS):
         poor = found > start + 0.01 * size * slope
@@ -162,23 +204,23 @@ def _line_search(
     return torch.where(poor, 0.0, size), torch.where(poor, start, found)
 
 
-def _back(blocks: list[Block], rows: list[Tensor], team: Team) -> Tensor:
-    """The sum over all rows of the team of x' times rows: [D, K]."""
-    return team.tree_total([b.xt @ r for b, r in zip(blocks, rows, strict=True)])
-
-
-def _nb_ratio(blocks: list[Block], team: Team) -> Tensor:
-    """[D, K]: ln of a feature's smoothed share in a class over its share in the others.
+def _nb_ratio(blocks: list[Block], y: Tensor, team: Team) -> list[Tensor]:
+    """[d, K]: ln of a feature's smoothed share in a class over its share in the others.
 
     Every text counts once whatever its weight, as in the document frequencies.
     """
-    present = [_binary(b.xt) for b in blocks]
-    inside = team.tree_total([p @ (b.y > 0).float() for p, b in zip(present, blocks, strict=True)])
-    total = team.tree_total([p @ torch.ones(p.shape[1], 1) for p in present])
-    p, q = inside + 1, total - inside + 1
-    ratio = torch.log((p / p[1:].sum(0)) / (q / q[1:].sum(0)))
-    ratio[0] = 1  # the bias
-    return ratio
+    present = [_binary(block.xt) for block in blocks]
+    shares = []
+    for chosen in ((y > 0).float(), (y < 0).float()):
+        counts = [p @ chosen + 1 for p in present]
+        for block, count in zip(blocks, counts, strict=True):
+            count[: block.ids.start == 0] = 0  # the bias is no feature
+        total = team.tree_total([count.sum(0) for count in counts])
+        shares.append([count / total for count in counts])
+    ratios = [torch.log(inside / outside) for inside, outside in zip(*shares, strict=True)]
+    for block, ratio in zip(blocks, ratios, strict=True):
+        ratio[: block.ids.start == 0] = 1
+    return ratios
 
 
 def _binary(x: Tensor) -> Tensor:
@@ -188,56 +230,56 @@ def _binary(x: Tensor) -> Tensor:
     )
 
 
-def make_blocks(
+def make_problem(
     encoded: Encoded,
     label: npt.NDArray[np.int64],
     *,
     num_ids: int,
     num_columns: int,
     weight: npt.NDArray[np.float32],
+    nb: bool,
     team: Team,
-) -> list[Block]:
-    """This member's share of the team's BLOCKS blocks of rows (more where the team is larger).
+) -> Problem:
+    """This member's share of the team's BLOCKS blocks of columns (more where the team is larger).
 
     `num_columns` 1: column k tells class 1 from class 0; else column k tells class k from the rest.
     """
+    classes = np.arange(num_columns) if num_columns > 1 else np.array([1])
+    y = np.where(label[:, None] == classes, 1, -1).astype(np.float32)
+    xt = _csr(encoded, num_ids).T.tocsr()
+    bounds = _bounds(encoded, num_ids, team)
+    blocks = []
+    for number in range(len(bounds) - 1)[team.share(len(bounds) - 1)]:
+        ids = slice(int(bounds[number]), int(bounds[number + 1]))
+        part = xt[ids]
+        blocks.append(Block(ids, _tensor(part.T.tocsr()), _tensor(part)))
+    sides, per_row = torch.from_numpy(y), torch.from_numpy(weight[:, None])
+    ratios = _nb_ratio(blocks, sides, team) if nb else [torch.ones(1, 1) for _ in blocks]
+    return Problem(blocks, [r * r for r in ratios], sides, per_row, num_ids, team)
+
+
+def _bounds(encoded: Encoded, num_ids: int, team: Team) -> npt.NDArray[np.int64]:
+    """Where the blocks of columns begin, and the end: blocks of about as many entries."""
     num_blocks = BLOCKS
     while num_blocks < team.size:
         num_blocks *= 2
-    bounds = np.linspace(0, len(label), num_blocks + 1).astype(np.int64)
-    blocks = []
-    for number in range(num_blocks)[team.share(num_blocks)]:
-        rows = slice(int(bounds[number]), int(bounds[number + 1]))
-        x = _csr(encoded, rows, num_ids)
-        classes = np.arange(num_columns) if num_columns > 1 else np.array([1])
-        y = np.where(label[rows, None] == classes, 1, -1).astype(np.float32)
-        w = torch.from_numpy(weight[rows, None])
-        blocks.append(Block(x, _transposed(x), torch.from_numpy(y), w))
-    return blocks
+    entries = np.cumsum(1 + np.bincount(encoded.ids, minlength=num_ids))
+    inner = np.searchsorted(entries, entries[-1] * np.arange(1, num_blocks) / num_blocks)
+    return np.concatenate([[0], inner, [num_ids]])
 
 
-def _csr(encoded: Encoded, rows: slice, num_ids: int) -> Tensor:
+def _csr(encoded: Encoded, num_ids: int) -> csr_array:
     """Rows as CSR [n, num_ids] with the bias, 1, in column 0 (no text has the id 0)."""
     assert encoded.values is not None
-    offsets = encoded.offsets[rows.start : rows.stop + 1]
-    inner = slice(int(offsets[0]), int(offsets[-1]))
-    starts = (offsets[:-1] - offsets[0]).astype(np.int64)
-    ids = np.insert(encoded.ids[inner], starts, 0)
-    values = np.insert(encoded.values[inner], starts, 1.0)
-    crow = offsets - offsets[0] + np.arange(len(offsets))
-    return _sparse(crow, ids, values, (len(offsets) - 1, num_ids))
+    starts = encoded.offsets[:-1]
+    ids = np.insert(encoded.ids, starts, 0)
+    values = np.insert(encoded.values, starts, 1.0)
+    crow = encoded.offsets + np.arange(len(encoded.offsets))
+    return csr_array((values, ids, crow), (len(encoded), num_ids))
 
 
-def _transposed(x: Tensor) -> Tensor:
-    """The transpose as CSR of its own: `.t()` on each product would convert it each time."""
-    column = x.col_indices().numpy()
-    counts = np.diff(x.crow_indices().numpy())
-    order = np.argsort(column, kind="stable")
-    crow = np.zeros(x.shape[1] + 1, np.int32)
-    np.cumsum(np.bincount(column, minlength=x.shape[1]), out=crow[1:])
-    row = np.repeat(np.arange(x.shape[0], dtype=np.int32), counts)[order]
-    values = x.values().numpy()[order]
-    return _sparse(crow, row, values, (x.shape[1], x.shape[0]))
+def _tensor(x: csr_array) -> Tensor:
+    return _sparse(x.indptr, x.indices, x.data, x.shape)
 
 
 def _sparse(

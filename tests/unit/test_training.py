@@ -10,7 +10,7 @@ from sklearn.svm import LinearSVC
 from small_training import NUM_IDS, as_team, rows
 
 from bigmodel.text.features import Encoded
-from bigmodel.training.newton import Step, make_blocks, minimise
+from bigmodel.training.newton import Step, make_problem, minimise
 from bigmodel.training.team import Team, tree_sum
 
 
@@ -18,12 +18,18 @@ def solved(
     encoded: Encoded, label: np.ndarray, *, team: Team, num_columns: int, **settings: Any
 ) -> tuple[torch.Tensor, list[Step]]:
     weight = settings.pop("weight", np.ones(len(label), np.float32))
-    blocks = make_blocks(
-        encoded, label, num_ids=NUM_IDS, num_columns=num_columns, weight=weight, team=team
+    problem = make_problem(
+        encoded,
+        label,
+        num_ids=NUM_IDS,
+        num_columns=num_columns,
+        weight=weight,
+        nb=settings.pop("nb", False),
+        team=team,
     )
     seen: list[Step] = []
-    given = {"c": 0.5, "nb": False, "max_steps": 30, "tolerance": 1e-5} | settings
-    return minimise(blocks, team, on_step=seen.append, **given), seen
+    given = {"c": 0.5, "max_steps": 30, "tolerance": 1e-8} | settings
+    return minimise(problem, on_step=seen.append, **given), seen
 
 
 def dense(encoded: Encoded) -> np.ndarray:
@@ -62,7 +68,7 @@ def test_two_classes_as_one_column_are_the_mirrored_pair():
 @pytest.mark.parametrize("nb", [False, True])
 def test_each_step_lowers_the_loss_and_the_last_one_is_returned(nb):
     encoded, label = rows(200, 3)
-    found, seen = solved(encoded, label, team=Team(), num_columns=3, nb=nb)
+    found, seen = solved(encoded, label, team=Team(), num_columns=3, nb=nb, tolerance=1e-5)
     losses = [step.loss for step in seen]
     assert losses == sorted(losses, reverse=True) and len(losses) > 2
     assert [step.number for step in seen] == list(range(1, len(seen) + 1))
@@ -113,24 +119,44 @@ def test_any_number_of_workers_finds_the_same_bytes(size, nb, num_labels):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 11])
-def test_the_blocks_of_a_team_hold_every_row_once(size):
+@pytest.mark.parametrize("num_ids", [NUM_IDS, 3000])
+def test_the_blocks_of_a_team_hold_every_column_once(size, num_ids):
     encoded, label = rows(30, 2)
     one = np.ones(30, np.float32)
-    blocks = [
-        block
-        for member in as_team(
-            size,
-            lambda team: make_blocks(
-                encoded, label, num_ids=NUM_IDS, num_columns=1, weight=one, team=team
-            ),
-        )
-        for block in member
-    ]
-    together = torch.cat([block.x.to_dense() for block in blocks])
+    problems = as_team(
+        size,
+        lambda team: make_problem(
+            encoded, label, num_ids=num_ids, num_columns=1, weight=one, nb=False, team=team
+        ),
+    )
+    blocks = [block for problem in problems for block in problem.blocks]
+    together = torch.cat([block.x.to_dense() for block in blocks], dim=1)
+    assert together.shape == (30, num_ids)
     assert torch.equal(together[:, 0], torch.ones(30))
-    assert np.array_equal(together[:, 1:], dense(encoded)[:, 1:].astype(np.float32))
-    assert torch.cat([block.y for block in blocks])[:, 0].tolist() == (2 * label - 1).tolist()
+    assert np.array_equal(together[:, 1:NUM_IDS], dense(encoded)[:, 1:].astype(np.float32))
+    assert problems[0].y[:, 0].tolist() == (2 * label - 1).tolist()
     assert all(torch.equal(b.x.to_dense().T, b.xt.to_dense()) for b in blocks)
+
+
+def test_texts_without_any_ngram_are_told_by_the_bias_alone():
+    nothing = Encoded(
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
+        np.zeros(11, np.int64),
+        np.zeros(10, np.bool_),
+    )
+    label = np.array([1] * 7 + [0] * 3)
+    problem = make_problem(
+        nothing,
+        label,
+        num_ids=1,
+        num_columns=1,
+        weight=np.ones(10, np.float32),
+        nb=True,
+        team=Team(),
+    )
+    found = minimise(problem, c=1.0, max_steps=10, tolerance=1e-5, on_step=lambda step: None)
+    assert found.tolist() == [[pytest.approx(2 * (7 - 3) / (1 + 2 * 10), abs=1e-5)]]
 
 
 def test_tree_sum_adds_neighbours_first():
