@@ -9,6 +9,9 @@ from torch.nn import functional
 from bigmodel.data.batches import Batch
 from bigmodel.models.bag import BagOfNgrams
 
+GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
+"""Where torch has each gate of a cell, in ONNX's order."""
+
 
 class Network(nn.Module):
     """ids [B, T] and what else the model reads -> scores and probabilities [B, L]."""
@@ -36,8 +39,8 @@ def _plain(model: nn.Module) -> nn.Module:
         return _PlainBag(model)
     copy = deepcopy(model, memo={id(weight): weight for weight in model.parameters()})
     for name, part in list(copy.named_modules()):
-        if type(part) is nn.RNN:
-            copy.set_submodule(name, _PlainRnn(part))
+        if isinstance(part, nn.RNNBase):
+            copy.set_submodule(name, _PlainCell(part))
     return copy
 
 
@@ -55,26 +58,35 @@ class _PlainBag(nn.Module):
         return scores
 
 
-class _PlainRnn(nn.Module):
-    """The one operator that a layer of plain states is; torch would write out a fixed number of
-    steps.
+class _PlainCell(nn.Module):
+    """A layer of `nn.LSTM`, `nn.GRU` or `nn.RNN` as the one operator that it is in ONNX; torch
+    would write out a fixed number of steps.
     """
 
-    def __init__(self, rnn: nn.RNN) -> None:
+    def __init__(self, cell: nn.RNNBase) -> None:
         super().__init__()
-        self.hidden_size = rnn.hidden_size
-        self.weights = nn.ParameterList((rnn.weight_ih_l0, rnn.weight_hh_l0))
-        self.biases = nn.ParameterList((rnn.bias_ih_l0, rnn.bias_hh_l0))
+        self.operator, self.hidden_size = type(cell).__name__, cell.hidden_size
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = (
+            nn.Parameter(_in_order(getattr(cell, f"{name}_l0"), GATES[self.operator]))
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T, D] -> all states [B, T, H], the last [1, B, H]."""
         rows, length, _ = states.shape
-        weights = [weight.unsqueeze(0) for weight in self.weights]  # of one direction
+        biases = torch.cat([self.bias_ih, self.bias_hh])
+        weights = (weight.unsqueeze(0) for weight in (self.weight_ih, self.weight_hh, biases))
+        extra = {"linear_before_reset": 1} if self.operator == "GRU" else {}
         found, last = torch.onnx.ops.symbolic_multi_out(
-            "RNN",
-            (states.transpose(0, 1), *weights, torch.cat([*self.biases]).unsqueeze(0)),
-            {"hidden_size": self.hidden_size},
+            self.operator,
+            (states.transpose(0, 1), *weights),
+            {"hidden_size": self.hidden_size, **extra},
             dtypes=(states.dtype, states.dtype),
             shapes=((length, 1, rows, self.hidden_size), (1, rows, self.hidden_size)),
         )
         return found.squeeze(1).transpose(0, 1), last
+
+
+def _in_order(weight: Tensor, order: tuple[int, ...]) -> Tensor:
+    gates = weight.detach().chunk(len(order))
+    return torch.cat([gates[i] for i in order])

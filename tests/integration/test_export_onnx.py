@@ -14,12 +14,15 @@ from click.testing import CliRunner
 from torch import nn
 
 from bigmodel.artifact import Artifact
+from bigmodel.data.schema import LabelSet
 from bigmodel.errors import ModelError, RecipeError
 from bigmodel.export import network
 from bigmodel.export.network import compare, export, to_onnx
-from bigmodel.models import build_model
+from bigmodel.models import Residual, build_model
 from bigmodel.predictor import Predictor
+from bigmodel.recipe import make_recipe
 from bigmodel.storage import folder
+from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.text.features import NgramTable
 from jobs.cli import main
 
@@ -27,6 +30,14 @@ pytest.importorskip("onnx", reason="pip install 'bigmodel[onnx]'")
 pytest.importorskip("onnxscript", reason="pip install 'bigmodel[onnx]'")
 pytest.importorskip("onnxruntime", reason="pip install 'bigmodel[onnx]'")
 
+KINDS = {
+    "cnn, characters, residual": ("cnn", {"character_size": 8}, {"residual": True}),
+    "lstm, two layers": ("rnn", {"num_layers": 2}, {}),
+    "gru, one direction": ("rnn", {"cell": "gru", "bidirectional": False}, {}),
+    "rnn": ("rnn", {"cell": "rnn"}, {}),
+    "transformer, rotary": ("transformer", {"num_layers": 1}, {}),
+    "transformer, learned": ("transformer", {"positions": "learned", "num_layers": 1}, {}),
+}
 TEXTS = ["物流很快，包装完好", "", "书太无聊", "🙂", "質量很差" * 40, "ＡＢＣ　１２３", "很好"]
 
 ANSWER = """
@@ -49,6 +60,48 @@ def exported(request, train_tiny, tmp_path_factory) -> tuple[Artifact, Path]:
     out = tmp_path_factory.mktemp("export") / "很好 model"
     export(artifact, str(out), model="reviews@3")
     return artifact, out
+
+
+def untrained(reviews, kind: str, section: dict, model: dict) -> Artifact:
+    """A model of random weights, its linear part too where it has one."""
+    section = {"min_count": 1, "embedding_size": 16} | section
+    tree = {"kind": kind, kind: section, "linear": {"min_count": 1}} | model
+    recipe = make_recipe({"name": "tiny", "data": {"train": "x.csv"}, "model": tree}, "recipe")
+    encoder = EncoderRecipe.of(recipe).fit_on([text for text, _ in reviews])
+    torch.manual_seed(0)
+    sizes = {"num_ids": encoder.num_ids, "num_labels": 2, "num_ngrams": encoder.num_ngrams}
+    net = build_model(recipe.model, **sizes)
+    if isinstance(net, Residual):
+        torch.nn.init.normal_(net.linear.weight[1:])
+    words = net.net.words if isinstance(net, Residual) else net.words
+    torch.nn.init.normal_(words.weight[1:])  # texts should differ
+    return Artifact(recipe, LabelSet(("正面", "负面")), encoder, net.eval(), temperature=1.7)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def large(request, reviews, tmp_path_factory) -> tuple[Artifact, Path]:
+    """A model of each other kind and the folder it was exported to."""
+    artifact = untrained(reviews, *KINDS[request.param])
+    out = tmp_path_factory.mktemp("export") / "model"
+    export(artifact, str(out), model="reviews@4")
+    return artifact, out
+
+
+def test_every_kind_answers_in_onnx_as_in_torch(large):
+    import onnx
+
+    artifact, out = large
+    told = [str(out), json.dumps(TEXTS), json.dumps([0, 1, 2, 7])]
+    done = subprocess.run([sys.executable, "-c", ANSWER, *told], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = Predictor(artifact).probabilities(TEXTS)
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=network.TOLERANCE)
+    graph = onnx.load(out / "model.onnx").graph
+    sizes = {i.name: [d.dim_param for d in i.type.tensor_type.shape.dim] for i in graph.input}
+    beside = ["ngram_ids", "ngram_values"] if artifact.recipe.model.residual else []
+    assert sizes == {"ids": ["texts", "length"]} | dict.fromkeys(beside, ["texts", "ngrams"])
+    assert not {node.op_type for node in graph.node} & {"Loop", "Scan", "If"}
+    assert np.ptp(expected[:, 0]) > 100 * network.TOLERANCE
 
 
 @pytest.mark.parametrize("cuts", [[0, 7], [0, 1, 2, 7], list(range(8))])
