@@ -35,10 +35,25 @@ def files_of(uri: str | Path) -> dict[str, bytes]:
     return {path.relative_to(here).as_posix(): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("kind", ["linear", "bag", "mlp"])
-def test_what_was_saved_is_loaded_and_saved_again_as_the_same_bytes(kind, train_tiny, tmp_path):
+SMALL = {
+    "linear": {},
+    "bag": {},
+    "mlp": {},
+    "cnn": {"embedding_size": 8, "character_size": 4, "channels": 8},
+    "rnn": {"embedding_size": 8, "hidden_size": 8},
+    "transformer": {"embedding_size": 8, "width": 8, "num_layers": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "residual"), [*((kind, False) for kind in SMALL), ("mlp", True), ("cnn", True)]
+)
+def test_what_was_saved_is_loaded_and_saved_again_as_the_same_bytes(
+    kind, residual, train_tiny, tmp_path
+):
+    model = {"kind": kind, kind: {"min_count": 1} | SMALL[kind], "residual": residual}
     made = replace(
-        train_tiny(kind),
+        train_tiny(kind, model=model, train={"epochs": 2, "rows_per_step": 8}),
         temperature=1.25,
         threshold=0.7,
         lineage={"data_id": "d", "prepared": "/准备"},
