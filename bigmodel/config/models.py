@@ -25,15 +25,13 @@ class NgramSection(Section):
 
 
 class LinearConfig(NgramSection):
-    """TF-IDF of n-grams under one-vs-rest squared hinge; optionally naive-Bayes weighted."""
+    """TF-IDF of n-grams under one-vs-rest squared hinge; naive-Bayes weighted or not."""
 
     C: float | Literal["auto"] = Field(
         "auto",
         description="Weight of the loss against the L2 term; auto: 0.3 with nb, 0.5 without.",
     )
-    nb: bool | Literal["auto"] = Field(
-        "auto", description="Scale features by naive-Bayes ratios; auto: with two classes."
-    )
+    nb: bool = Field(True, description="Scale features by the naive-Bayes ratios of each class.")
     tolerance: float = Field(
         0.03,
         gt=0,

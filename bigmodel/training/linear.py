@@ -35,15 +35,14 @@ def fit_linear(
 ) -> dict[str, Tensor]:
     """The `state_dict` of `LinearNgrams`, the same on every member; two classes are one column."""
     two = num_labels == 2
-    nb = two if config.nb == "auto" else config.nb
-    c = (0.3 if nb else 0.5) if config.C == "auto" else config.C
+    c = (0.3 if config.nb else 0.5) if config.C == "auto" else config.C
     problem = make_problem(
         data.texts,
         data.label,
         num_ids=num_ids,
         num_columns=1 if two else num_labels,
         weight=data.weight,
-        nb=nb,
+        nb=config.nb,
         team=team,
     )
 
