@@ -15,6 +15,7 @@ from bigmodel.storage import MANIFEST, Folder
 
 FORMAT = 1
 PACKAGES = ("torch", "numpy", "safetensors", "rjieba", "jieba")
+_MOST_BYTES = 1 << 20  # of a manifest; what is larger isn't one, and isn't read
 
 
 def seal(place: Folder, files: Mapping[str, bytes]) -> str:
@@ -105,12 +106,13 @@ def _read_manifest(place: Folder, what: str, remedy: str) -> dict[str, Any]:
     if not place.exists(MANIFEST):
         state = f"half-written: no {MANIFEST}" if place.names() else f"no such {what}"
         raise ModelError(f"{place.uri}: {state}; name a finished one, or train again")
-    raw = _read(place, MANIFEST, remedy)
+    size = place.sizes()[MANIFEST]
+    raw = _read(place, MANIFEST, remedy) if size <= _MOST_BYTES else b""
     try:
         about = json.loads(raw)
-        listed = all({"bytes", "sha256"} <= set(file) for file in about["files"].values())
+        listed = all(dict(file).keys() >= {"bytes", "sha256"} for file in about["files"].values())
         whole = listed and _digest(about) == about["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise ModelError(f"{place.uri}: {MANIFEST} is damaged; {remedy}")

@@ -1,6 +1,7 @@
 """Checkpoints of a run: sealed whole, verified before they are used, the last two kept."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,8 @@ class Checkpoints:
         with place.fresh() as target:
             seal(target, files)
         verified(place, what="checkpoint", remedy=_REMEDY)
-        for step in self.steps()[:-_KEPT]:
+        earlier = [step for step in self.steps() if step <= checkpoint.step]  # later ones are bad
+        for step in earlier[:-_KEPT]:
             self._folder(step).remove()
 
     def steps(self) -> list[int]:
@@ -60,9 +62,11 @@ class Checkpoints:
 
     def load(self, step: int) -> Checkpoint:
         """ModelError where a byte of it isn't what was written."""
-        files, _ = verified(self._folder(step), what="checkpoint", remedy=_REMEDY)
+        place = self._folder(step)
+        files, _ = verified(place, what="checkpoint", remedy=_REMEDY)
         about = json.loads(files["state.json"])
-        assert about.pop("step") == step
+        if (found := about.pop("step")) != step:
+            raise ModelError(f"{place.uri}: state.json is of step {found}; {_REMEDY}")
         return Checkpoint(step, load(files["state.safetensors"]), about)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
@@ -70,20 +74,20 @@ class Checkpoints:
 
         None where none was ever written; ModelError where some are there and none is whole.
         """
-        wrong: list[str] = []
-        for step in reversed(self.steps()):
+        wrong: dict[int, str] = {}
+        while left := [step for step in self.steps() if step not in wrong]:
             try:
-                return self.load(step), wrong
+                return self.load(left[-1]), list(wrong.values())
             except ModelError as error:
-                wrong.append(str(error))
-                self._set_aside(step)
+                wrong[left[-1]] = str(error)
+                self._set_aside(left[-1])
         if wrong or self._damaged():
             raise ModelError(
                 f"{self._place.uri}: no checkpoint of this run is whole "
-                f"({wrong[0] if wrong else 'all were set aside before'}); train again without "
+                f"({next(iter(wrong.values()), 'all were set aside before')}); train anew without "
                 "--resume"
             )
-        return None, wrong
+        return None, []
 
     def _damaged(self) -> bool:
         return any(name.startswith(_ASIDE) for name in self._place.names())
@@ -94,7 +98,8 @@ class Checkpoints:
         if place.local:
             aside = self._place.child(f"{_ASIDE}{place.name}")
             aside.remove()
-            place.local.rename(aside.uri)
+            with suppress(FileNotFoundError):  # somebody else set it aside, or it was of no use
+                place.local.rename(aside.uri)
 
     def _folder(self, step: int) -> Folder:
         return self._place.child(f"{step:010d}")
