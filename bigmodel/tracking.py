@@ -159,11 +159,16 @@ def _begin(client: Any, recipe: Recipe, storage: str, uri: str | None, verb: str
     return entry
 
 
-def _again(client: Any, recipe: Recipe, storage: str, uri: str | None, run_id: str) -> Entry:
+def check_stopped(storage: str, run_id: str) -> None:
+    """RecipeError where a process holds the run."""
     if is_living(storage, run_id):
         raise RecipeError(
             f"--resume {run_id}: the run is going on right now; wait for its end, or stop it first"
         )
+
+
+def _again(client: Any, recipe: Recipe, storage: str, uri: str | None, run_id: str) -> Entry:
+    check_stopped(storage, run_id)
     entry = Entry(run_id, recipe.name)
     try:
         with answering(storage, uri):
@@ -198,15 +203,16 @@ def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
         yield
         return
     mark = marks / entry.run
-    with answering(storage, uri):
+    with folder(storage).child("mlflow").locked(), answering(storage, uri):
+        check_stopped(storage, entry.run)  # of two that resume it at once, one goes on
         marks.mkdir(parents=True, exist_ok=True)
         aside = marks.with_name(f"{entry.run}.starting")
         file = aside.open("w")
-    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps({"uri": uri, "name": entry.name}))
         file.flush()
         aside.rename(mark)  # nobody sees one that is not yet locked and written
+    with file:
         try:
             yield
         finally:

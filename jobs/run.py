@@ -69,6 +69,8 @@ def main(
     if until == "prepare":
         return result_of(prepare(recipe))
     start = time.monotonic()
+    if resume is not None and recipe.tune:
+        recipe = searched(recipe, resume)
     check(recipe, resume=resume)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
@@ -88,16 +90,13 @@ def run(
 ) -> dict[str, Any]:
     """All stages in a row, in the Ray session that is open; what was searched isn't again."""
     from bigmodel.registry import Registry
-    from bigmodel.training.runs import StoredRun
     from jobs.deploy import endpoint, mark_deployed
     from jobs.evaluate import evaluate
     from jobs.gate import promote
     from jobs.train import train
     from jobs.tune import tune
 
-    if recipe.tune and resume:
-        recipe = StoredRun(recipe, resume).as_started()
-    elif recipe.tune:
+    if recipe.tune and resume is None:
         recipe = tune(recipe)[0].recipe
     version = train(recipe, verb="run", resume=resume)
     report = evaluate(version, storage=recipe.storage)
@@ -122,6 +121,14 @@ def run(
         if in_submitted_job():
             mark_deployed(version, registry)
     return result
+
+
+def searched(recipe: "Recipe", run_id: str) -> "Recipe":
+    """What the search had found when the run began."""
+    from bigmodel.training.runs import StoredRun
+
+    found = StoredRun(recipe, run_id).as_started()
+    return found.model_copy(update={"storage": recipe.storage})
 
 
 if __name__ == "__main__":

@@ -63,13 +63,14 @@ def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
 
 
 def check(recipe: "Recipe", *, resume: str | None = None) -> None:
-    """What is wrong with the files, or has no place to go, is told before Ray starts."""
+    """What is wrong with the files, has no place to go, or can't go on: told before Ray starts."""
     from bigmodel import tracking
     from bigmodel.training.runs import StoredRun
 
     tracking.check_place(recipe)
-    if resume:
-        StoredRun(recipe, resume).about()
+    if resume is not None:
+        StoredRun(recipe, resume).check_recipe()
+        tracking.check_stopped(recipe.storage, resume)
     check_files(recipe)
 
 
@@ -85,7 +86,7 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
     from bigmodel.training.trainer import check_resources, fit
 
     check_resources(recipe, grows=in_submitted_job())
-    if not resume:
+    if resume is None:
         _name_unfinished(recipe)
     with tracking.run(recipe, recipe.storage, verb=verb, resume=resume) as run:
         prepared = prepare(recipe)
@@ -93,7 +94,11 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
         check_folds(prepared, recipe)
         _check_gate(prepared, recipe)
         fitted = fit(
-            prepared, recipe, run_id=run.run_id, grows=in_submitted_job(), resume=bool(resume)
+            prepared,
+            recipe,
+            run_id=run.run_id,
+            grows=in_submitted_job(),
+            resume=resume is not None,
         )
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+from ray.exceptions import RayError
 
 from bigmodel.training import news
 from bigmodel.training.checkpoints import Checkpoint, Checkpoints
@@ -81,12 +82,10 @@ class Keeper(Watch):
 
         def look() -> None:
             while not done.wait(_LOOK_S):
-                now = news.machines_that_leave()
-                if news.stop_is_asked(run_id):
-                    now.add("stop")
-                if now - reasons:
-                    reasons.update(now)
-                    self._wanted.set()
+                with suppress(RayError):  # the next look will tell
+                    if new := news.reasons_to_stop(run_id) - reasons:
+                        reasons.update(new)
+                        self._wanted.set()
 
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()

@@ -8,10 +8,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ray._private.state import state
+from ray.exceptions import RayError
 from ray.experimental import internal_kv
 
 _NAMESPACE = b"bigmodel"
@@ -19,8 +20,9 @@ _STOP = "/stop"
 
 
 def tell(topic: str, value: dict[str, Any]) -> None:
-    """Put the newest news of a topic, over what was there."""
-    internal_kv._internal_kv_put(topic, json.dumps(value), overwrite=True, namespace=_NAMESPACE)
+    """Put the newest news of a topic, over what was there; lost where Ray's store is away."""
+    with suppress(RayError):
+        internal_kv._internal_kv_put(topic, json.dumps(value), overwrite=True, namespace=_NAMESPACE)
 
 
 def heard(topic: str) -> dict[str, Any]:
@@ -39,8 +41,9 @@ def ask_to_stop(topic: str, *, timeout_s: float, done: Callable[[dict[str, Any]]
     return came
 
 
-def stop_is_asked(topic: str) -> bool:
-    return bool(heard(topic + _STOP))
+def reasons_to_stop(topic: str) -> set[str]:
+    """Why a run should keep a checkpoint at once: it is asked for, or machines are about to go."""
+    return machines_that_leave() | ({"asked"} if heard(topic + _STOP) else set())
 
 
 def machines_that_leave() -> set[str]:
@@ -55,9 +58,10 @@ def listening(topic: str, on_news: Callable[[dict[str, Any]], None]) -> Iterator
     seen: list[dict[str, Any]] = [{}]
 
     def look() -> None:
-        if (value := heard(topic)) != seen[0]:
-            seen[0] = value
-            on_news(value)
+        with suppress(RayError):
+            if (value := heard(topic)) != seen[0]:
+                seen[0] = value
+                on_news(value)
 
     def watch() -> None:
         while not done.wait(0.3):
@@ -71,5 +75,6 @@ def listening(topic: str, on_news: Callable[[dict[str, Any]], None]) -> Iterator
         done.set()
         watcher.join()
         look()
-        for key in (topic, topic + _STOP):
-            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+        with suppress(RayError):
+            for key in (topic, topic + _STOP):
+                internal_kv._internal_kv_del(key, namespace=_NAMESPACE)

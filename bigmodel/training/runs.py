@@ -1,23 +1,27 @@
 """A run's own folder under the storage: what it was started with, its checkpoints, its weights."""
 
 import json
+import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData
-from bigmodel.errors import RecipeError
+from bigmodel.errors import ModelError, RecipeError
 from bigmodel.recipe import settings_of
 from bigmodel.storage import Folder, folder
 from bigmodel.training.checkpoints import Checkpoint, Checkpoints
+
+log = logging.getLogger(__name__)
 
 _MAY_CHANGE = (
     "train.num_workers", "train.use_gpu", "train.max_failures", "train.checkpoint_s",
     "train.early_stop", "train.learning_rate", "train.clip_norm",
 )  # fmt: skip
 """Keys with which a stopped run may go on otherwise; all others of these sections make another."""
-_SECTIONS = ("seed", "text.", "model.", "train.")
+_SECTIONS = ("text.", "model.", "train.")
 _ABOUT = "run.json"
 
 
@@ -30,7 +34,7 @@ class StoredRun:
 
     @property
     def place(self) -> Folder:
-        return folder(self.recipe.storage).child(f"runs/{self.run_id}")
+        return _runs(self.recipe).child(self.run_id)
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -44,20 +48,32 @@ class StoredRun:
     def begin(self, rows: PreparedData) -> None:
         """Note what the run is made of."""
         about = {
-            "name": self.recipe.name,
-            "started": _now(),
-            "made_of": _made_of(self.recipe, rows),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "recipe": self.recipe.model_dump(mode="json", by_alias=True),
+            "rows": _ids_of(rows),
         }
         self.place.write(_ABOUT, json.dumps(about, ensure_ascii=False, indent=1).encode())
 
-    def check_goes_on(self, rows: PreparedData) -> None:
-        """RecipeError where the recipe or its rows are others than the run was started with."""
-        before, now = self.about()["made_of"], _made_of(self.recipe, rows)
-        for key in sorted(set(before) | set(now)):
+    def check_recipe(self) -> None:
+        """RecipeError where there is no such run, or it was started with another recipe."""
+        before, now = _made_of(self.as_started()), _made_of(self.recipe)
+        for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key):
                 raise RecipeError(
-                    f"run {self.run_id} was started with {key} = {before.get(key)}, now it is "
-                    f"{now.get(key)}; set it back, or train anew without --resume"
+                    f"--resume {self.run_id}: that run was started with {key} = "
+                    f"{_said(before, key)}, and now it is {_said(now, key)}; set it back, or train "
+                    "anew without --resume"
+                )
+
+    def check_rows(self, rows: PreparedData) -> None:
+        """RecipeError where its rows were others, or other ids stood for them."""
+        before, now = self.about()["rows"], _ids_of(rows)
+        for key, said in _ROWS.items():
+            if before[key] != now[key]:
+                raise RecipeError(
+                    f"--resume {self.run_id}: that run was started with {said} ({key} was "
+                    f"{before[key]}, and now it is {now[key]}); bring them back, or train anew "
+                    "without --resume"
                 )
 
     def keep_weights(self, checkpoint: Checkpoint) -> None:
@@ -65,8 +81,21 @@ class StoredRun:
         self._ended.save(checkpoint)
 
     def weights(self) -> Checkpoint | None:
-        """What training ended with; None before that."""
-        return self._ended.newest()[0]
+        """What training ended with; None before that, and where it is damaged but checkpoints are
+        there to go on from."""
+        try:
+            found, wrong = self._ended.newest()
+        except ModelError as error:
+            if not self.checkpoints.steps():
+                raise
+            found, wrong = None, [str(error)]
+        for sentence in wrong:
+            log.warning("%s", sentence)
+        return found
+
+    def can_go_on(self) -> bool:
+        """Is there anything to go on from?"""
+        return bool(self.checkpoints.steps() or self._ended.steps())
 
     def remove(self) -> None:
         self.place.remove()
@@ -78,43 +107,75 @@ class StoredRun:
     def about(self) -> dict[str, Any]:
         """What `begin` noted; RecipeError where there is no such run."""
         try:
+            if not re.fullmatch(r"[\w-]+", self.run_id):  # nothing outside of the folder of runs
+                raise FileNotFoundError
             found: dict[str, Any] = json.loads(self.place.read(_ABOUT))
             return found
         except FileNotFoundError:
             raise RecipeError(
-                f"--resume {self.run_id}: {self.place.parent.uri} has no such run "
+                f"--resume {self.run_id}: {_runs(self.recipe).uri} has no such run "
                 f"(found: {', '.join(unfinished(self.recipe)) or 'none'}); a run that has ended "
                 "well is a version, see: bigmodel models list"
+            ) from None
+        except ValueError:
+            raise ModelError(
+                f"{self.place.uri}: {_ABOUT} is damaged; train anew without --resume"
             ) from None
 
     def as_started(self) -> Recipe:
         """The recipe that the run was started with."""
-        return Recipe.model_validate(self.about()["recipe"])
+        try:
+            return Recipe.model_validate(self.about()["recipe"])
+        except ValueError:
+            raise RecipeError(
+                f"--resume {self.run_id}: another release started that run, and this one doesn't "
+                "know its recipe; go on with that release, or train anew without --resume"
+            ) from None
 
 
 def unfinished(recipe: Recipe) -> list[str]:
     """Runs of the recipe's model that have something to go on from, oldest first."""
-    place = folder(recipe.storage).child("runs")
     found = []
-    for name in place.names():
+    for name in _runs(recipe).names():
         run_id, _, file = name.partition("/")
         if file == _ABOUT:
             run = StoredRun(recipe, run_id)
-            about = run.about()
-            if about["recipe"]["name"] == recipe.name and run.checkpoints.steps():
+            try:
+                about = run.about()
+            except ModelError:
+                continue
+            if about["recipe"]["name"] == recipe.name and run.can_go_on():
                 found.append((about["started"], run_id))
     return [run_id for _, run_id in sorted(found)]
 
 
-def _made_of(recipe: Recipe, rows: PreparedData) -> dict[str, str]:
-    settings = {
+def _runs(recipe: Recipe) -> Folder:
+    return folder(recipe.storage).child("runs")
+
+
+_ROWS = {
+    "data_id": "other rows",
+    "split_id": "the rows in other splits",
+    "encoded rows": "rows encoded otherwise",
+}
+
+
+def _ids_of(rows: PreparedData) -> dict[str, str]:
+    return {
+        "data_id": rows.lineage["data_id"],
+        "split_id": rows.lineage["split_id"],
+        "encoded rows": rows.encodings.place.name,
+    }
+
+
+def _made_of(recipe: Recipe) -> dict[str, str]:
+    """The settings that have to stay, in the recipe's order."""
+    return {
         key: value
         for key, value in settings_of(recipe).items()
-        if key.startswith(_SECTIONS) and key not in _MAY_CHANGE
+        if key in ("name", "seed") or (key.startswith(_SECTIONS) and key not in _MAY_CHANGE)
     }
-    ids = {name: rows.lineage[name] for name in ("data_id", "split_id")}
-    return settings | ids | {"encoded rows": rows.encodings.place.name}
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _said(settings: dict[str, str], key: str) -> str:
+    return settings.get(key, "not set")

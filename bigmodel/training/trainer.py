@@ -3,7 +3,6 @@
 import logging
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Any
 
 import ray
@@ -15,13 +14,14 @@ from bigmodel import progress
 from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData
-from bigmodel.errors import BigModelError, ClusterError
+from bigmodel.errors import BigModelError, ClusterError, ModelError
 from bigmodel.remote import remote
-from bigmodel.storage import folder
+from bigmodel.storage import Folder, folder
 from bigmodel.training import news
 from bigmodel.training.calibration import calibrated
 from bigmodel.training.checkpoints import Checkpoint
-from bigmodel.training.rows import RowNames, Rows, TrainingData
+from bigmodel.training.ingest import training_data
+from bigmodel.training.rows import TrainingData
 from bigmodel.training.runs import StoredRun
 from bigmodel.training.worker import train_worker
 
@@ -71,33 +71,33 @@ def fit(
     use_gpu = check_resources(recipe, grows=grows)
     run = StoredRun(recipe, run_id)
     if resume:
-        run.check_goes_on(prepared)
+        run.check_recipe()
+        run.check_rows(prepared)
     else:
         run.begin(prepared)
-    data = training_data(prepared)
-    ended = run.weights() or _train(run, data, use_gpu=use_gpu)
+    data = training_data(prepared, recipe)
+    try:
+        ended = run.weights() or _train(run, data, use_gpu=use_gpu)
+    except BaseException:
+        if not run.can_go_on():
+            run.remove()
+        raise
+    place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
     with progress.stage("seal", total=len(data.valid)) as stage:
-        artifact = calibrated(recipe, prepared, ended.tensors)
-        uri = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}").uri
-        digest = artifact.save(uri)
+        if not (sealed := _sealed(place) if resume else None):
+            artifact = calibrated(recipe, prepared, ended.tensors)
+            sealed = replace(artifact, digest=artifact.save(place.uri))
         stage.update(done=len(data.valid))
-    return Fitted(replace(artifact, digest=digest), uri, ended.about["history"], run)
+    return Fitted(sealed, place.uri, ended.about["history"], run)
 
 
-def training_data(prepared: PreparedData) -> TrainingData:
-    """The encoded training and valid rows of a prepared folder, in memory."""
-    encoder = prepared.encoder()
-    rows = {split: Rows(*prepared.encoded(split)) for split in ("train", "valid")}
-    columns = prepared.of_splits("train", columns=["source", "row"])
-    files = tuple(PurePath(file["path"]).name for file in prepared.summary["files"])
-    named = RowNames(files, columns["source"].to_numpy(), columns["row"].to_numpy())
-    return TrainingData.of(
-        encoder,
-        prepared.labels.names,
-        replace(rows["train"], named=named),
-        rows["valid"],
-        prepared.unlabelled(),
-    )
+def _sealed(place: Folder) -> Artifact | None:
+    """What this run had sealed before it was stopped, if it came so far."""
+    try:
+        return Artifact.load(place.uri)
+    except ModelError:
+        place.remove()
+        return None
 
 
 def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
@@ -111,12 +111,20 @@ def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
             for failures in range(config.max_failures + 1):
                 try:
                     with news.listening(run.run_id, told.hear):
-                        _attempt(run, put, use_gpu=use_gpu, number=failures)
+                        try:
+                            _attempt(run, put, use_gpu=use_gpu, number=failures)
+                        except KeyboardInterrupt:
+                            _last_checkpoint(run, stage)
+                            raise
                     break
                 except _Lost as lost:
                     if failures == config.max_failures:
-                        raise ClusterError(f"{lost}; {_way_out(run)}") from lost.__cause__
-                    stage.say(f"{lost}; going on from the last checkpoint")
+                        way_out = _way_out(run) or "; raise train.max_failures"
+                        raise ClusterError(f"{lost}{way_out}") from lost.__cause__
+                    steps = run.checkpoints.steps()
+                    stage.say(
+                        f"{lost}; going on from {f'step {steps[-1]}' if steps else 'the start'}"
+                    )
         finally:
             run.scratch.remove()
     ended = run.weights()
@@ -149,9 +157,6 @@ def _attempt(run: StoredRun, data: Any, *, use_gpu: bool, number: int) -> None:
     )
     try:
         trainer.fit()
-    except KeyboardInterrupt:
-        _last_checkpoint(run)
-        raise
     except ray.train.ControllerError as error:
         reason = str(error.controller_failure).strip().splitlines()[0]
         raise ClusterError(
@@ -168,7 +173,7 @@ def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
     for failure in failures.values():
         cause = getattr(failure, "cause", failure)
         if isinstance(cause, BigModelError):
-            return type(cause)(f"{str(cause).partition(chr(10))[0]}; {_way_out(run)}")
+            return type(cause)(str(cause).partition("\n")[0] + _way_out(run))
     for rank, failure in failures.items():
         if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
             return _Lost(f"worker {rank} died while training (out of memory, or killed?)")
@@ -179,18 +184,22 @@ def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
 
 
 def _way_out(run: StoredRun) -> str:
-    if run.checkpoints.steps():
-        return _GO_ON.format(run.run_id) + " from its last checkpoint"
-    return "raise train.max_failures, or take fewer train.num_workers"
+    """How to go on, where there is something to go on from."""
+    if not (steps := run.checkpoints.steps()):
+        return ""
+    return f"; --resume {run.run_id} goes on from its last checkpoint, of step {steps[-1]}"
 
 
-def _last_checkpoint(run: StoredRun) -> None:
+def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:
     """Ask the workers for one before they are ended, and say what came of it."""
-    kept = news.heard(run.run_id).get("kept")
-    came = news.ask_to_stop(
-        run.run_id, timeout_s=_LAST_CHECKPOINT_S, done=lambda now: now.get("kept") != kept
-    )
-    if came or kept:
+    now = news.heard(run.run_id)
+    if "share" in now:  # they have begun, and there is something to keep
+        stage.say("stopping after a last checkpoint; Ctrl-C again stops at once")
+        kept = now.get("kept")
+        news.ask_to_stop(
+            run.run_id, timeout_s=_LAST_CHECKPOINT_S, done=lambda now: now.get("kept") != kept
+        )
+    if run.can_go_on():
         log.warning("stopped; %s", _GO_ON.format(run.run_id))
 
 

@@ -1,0 +1,151 @@
+"""What a run was started with, which ones can go on, and with which changes."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from small_training import recipe_of
+
+from bigmodel.config import Recipe
+from bigmodel.errors import ModelError, RecipeError
+from bigmodel.recipe import with_values
+from bigmodel.storage import folder
+from bigmodel.training.checkpoints import Checkpoint
+from bigmodel.training.runs import StoredRun, unfinished
+
+
+def rows(**other: str) -> Any:
+    """Stands for prepared data: the ids of its rows, its splits and its encoded rows."""
+    ids = {"data_id": "数据一", "split_id": "划分一", "encoded": "编码一"} | other
+    place = folder(f"/storage/prepared/encoded/{ids['encoded']}")
+    return SimpleNamespace(lineage=ids, encodings=SimpleNamespace(place=place))
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Recipe:
+    return with_values(recipe_of("mlp", epochs=4), {"storage": str(tmp_path)})
+
+
+def begun(recipe: Recipe, run_id: str, *, step: int = 0) -> StoredRun:
+    run = StoredRun(recipe, run_id)
+    run.begin(rows())
+    if step:
+        run.checkpoints.save(Checkpoint(step, {"w": torch.ones(2)}))
+    return run
+
+
+def test_a_run_goes_on_as_it_was_started(recipe):
+    run = begun(recipe, "甲")
+    run.check_recipe()
+    run.check_rows(rows())
+    assert run.as_started() == recipe
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.num_workers", [1, 4]),
+        ("train.max_failures", 9),
+        ("train.checkpoint_s", 0),
+        ("train.learning_rate", 0.5),
+        ("train.clip_norm", 1.0),
+        ("evaluate.gate.margin", 0.3),
+        ("serve.max_replicas", 7),
+    ],
+)
+def test_what_changes_nothing_or_mends_a_run_may_be_changed(key, value, recipe):
+    begun(recipe, "甲")
+    StoredRun(with_values(recipe, {key: value}), "甲").check_recipe()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 9}, "seed = 0, and now it is 9"),
+        ({"name": "other"}, "name = n, and now it is other"),
+        ({"train.epochs": 5}, "train.epochs = 4, and now it is 5"),
+        ({"text.hmm": True, "train.epochs": 5}, "text.hmm = false, and now it is true"),
+        ({"model.kind": "bag"}, "model.kind = mlp, and now it is bag"),
+        ({"model.mlp.hidden_sizes": [6, 6]}, "model.mlp.hidden_sizes = [6], and now it is [6, 6]"),
+        ({"evaluate.folds": 5, "train.ema": 0.5}, "train.ema = 0.0, and now it is 0.5"),
+    ],
+)
+def test_another_recipe_is_refused_by_the_first_key_that_differs(changes, said, recipe):
+    begun(recipe, "甲")
+    with pytest.raises(RecipeError) as caught:
+        StoredRun(with_values(recipe, changes), "甲").check_recipe()
+    way_out = "set it back, or train anew without --resume"
+    assert str(caught.value) == f"--resume 甲: that run was started with {said}; {way_out}"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"data_id": "数据二", "split_id": "划分二", "encoded": "编码二"}, "other rows (data_id"),
+        ({"split_id": "划分二"}, "other splits (split_id was 划分一, and now it is 划分二)"),
+        ({"encoded": "编码二"}, "rows encoded otherwise (encoded rows was 编码一"),
+    ],
+)  # fmt: skip
+def test_other_rows_are_refused(other, said, recipe):
+    run = begun(recipe, "甲")
+    with pytest.raises(RecipeError) as caught:
+        run.check_rows(rows(**other))
+    assert said in str(caught.value)
+
+
+def test_runs_that_have_something_to_go_on_from_are_named_oldest_first(recipe, monkeypatch):
+    assert unfinished(recipe) == []
+    begun(recipe, "nothing-kept")
+    begun(recipe, "b-first", step=3)
+    begun(with_values(recipe, {"name": "other"}), "another-model", step=3)
+    ended = begun(recipe, "c-ended")
+    ended.keep_weights(Checkpoint(1, {"w": torch.zeros(2)}))
+    about = ended.about() | {"started": "2999-01-01T00:00:00+00:00"}
+    ended.place.write("run.json", json.dumps(about).encode())
+    assert unfinished(recipe) == ["b-first", "c-ended"]
+    StoredRun(recipe, "c-ended").remove()
+    folder(recipe.storage).child("runs/damaged").write("run.json", b"{")
+    assert unfinished(recipe) == ["b-first"]
+
+
+@pytest.mark.parametrize("run_id", ["没有", "", "../runs/甲", "甲/checkpoints", "."])
+def test_a_run_that_is_not_there_is_refused_with_those_that_are(run_id, recipe):
+    begun(recipe, "甲", step=3)
+    with pytest.raises(RecipeError) as caught:
+        StoredRun(recipe, run_id).check_recipe()
+    place = f"{recipe.storage}/runs"
+    assert f"--resume {run_id}: {place} has no such run (found: 甲); " in str(caught.value)
+
+
+def test_a_damaged_run_is_told(recipe):
+    run = begun(recipe, "甲", step=3)
+    run.place.write("run.json", b"{")
+    with pytest.raises(ModelError, match="run.json is damaged; train anew without --resume"):
+        run.check_recipe()
+
+
+def test_a_recipe_of_a_later_release_is_told(recipe):
+    run = begun(recipe, "甲", step=3)
+    about = run.about()
+    about["recipe"]["train"]["speed"] = 9
+    run.place.write("run.json", json.dumps(about).encode())
+    with pytest.raises(RecipeError, match="another release started that run"):
+        run.check_recipe()
+
+
+def test_damaged_weights_are_made_again_from_the_checkpoints_and_never_from_nothing(recipe, caplog):
+    run = begun(recipe, "甲", step=3)
+    assert run.weights() is None
+    run.keep_weights(Checkpoint(1, {"w": torch.zeros(2)}))
+    assert torch.equal(run.weights().tensors["w"], torch.zeros(2))
+    (run.place.local / "ended" / "0000000001" / "state.json").write_bytes(b"{}")
+    assert run.weights() is None
+    assert "state.json is damaged" in caplog.text
+    run.keep_weights(Checkpoint(1, {"w": torch.ones(2)}))
+    assert torch.equal(run.weights().tensors["w"], torch.ones(2))
+    run.place.child("checkpoints").remove()
+    (run.place.local / "ended" / "0000000001" / "state.json").write_bytes(b"{}")
+    with pytest.raises(ModelError, match="no checkpoint of this run is whole"):
+        run.weights()
