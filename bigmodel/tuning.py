@@ -18,8 +18,8 @@ from bigmodel.data.prepare import prepare, prepared_key
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import with_values
 from bigmodel.training.fitting import Epoch, Watch, fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import training_data
 
 DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
     "linear": {
@@ -124,7 +124,7 @@ def _data_of(recipes: list[Recipe]) -> list[Any]:
     for recipe in recipes:
         key = prepared_key(recipe)
         if key not in put:
-            put[key] = ray.put(training_data(prepare(recipe)))
+            put[key] = ray.put(training_data(prepare(recipe), recipe))
         references.append(put[key])
     return references
 

@@ -45,6 +45,8 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
         rows[f"{split} rows also in {where}"] = f"{leaks['exact']:,}, and {leaks['near']:,} nearly"
     for split, labels in result["splits"].items():
         rows[split] = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+    if unlabelled := result.get("unlabelled"):
+        rows["without labels"] = f"{unlabelled:,} texts, for the vocabulary and word vectors"
     shares = [abs(share) for labels in result["deviation"].values() for share in labels.values()]
     rows["shares of labels"] = f"in each split at most {100 * max(shares):.1f} points off"
     if weak := result["weak_words"]:
@@ -93,10 +95,11 @@ def result_of(prepared: "PreparedData") -> dict[str, Any]:
 def check_files(recipe: "Recipe") -> None:
     """DataError where a file is missing, empty, or lacks a column, or a word of the user's
     dictionary can't take effect; starts no Ray."""
-    from bigmodel.data.sources import sources_of
+    from bigmodel.data.sources import sources_of, unlabelled_of
     from bigmodel.text.encoder import make_segmenter
 
     sources_of(recipe.data, keep=recipe.evaluate.columns)
+    unlabelled_of(recipe.data)
     make_segmenter(recipe.text).check()
 
 

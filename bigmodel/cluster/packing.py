@@ -43,6 +43,8 @@ def pack_recipe(path: str, overrides: Sequence[str], storage: str | None) -> Lug
             weights = [one.weight for one in recipe.data.train]
             tables = map("{{path = {}, weight = {}}}".format, places, weights)
             places = [f"[{', '.join(tables)}]"]
+        elif key == "data.unlabelled":
+            places = [f"[{', '.join(map('{{path = {}}}'.format, places))}]"]
         settings.append(f"{key}={places[0]}")
     flags = [part for setting in settings for part in ("--set", setting)]
     return Luggage(recipe.name, (f"{FOLDER}/{file.name}", *flags, "--storage", root), files)
@@ -64,6 +66,7 @@ def local_files(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """The paths at the keys that name files of this machine, globs and folders as they stand."""
     named = {
         "data.train": tuple(one.path for one in recipe.data.train),
+        "data.unlabelled": tuple(one.path for one in recipe.data.unlabelled),
         "data.valid": (recipe.data.valid,),
         "data.test": (recipe.data.test,),
         "data.corrections": (recipe.data.corrections,),

@@ -80,6 +80,12 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on GPU, fp32 on CPU."
     )
+    memory_mb: int = Field(
+        4096,
+        gt=0,
+        description="Encoded training rows above this stay in storage, and an epoch reads them in "
+        "shards of about a quarter of it (not with `linear` or a residual, which need all rows).",
+    )
     early_stop: int = Field(3, ge=0, description="Epochs without a better valid score; 0: never.")
     max_failures: int = Field(
         3, ge=0, description="Lost workers after which training goes on from its checkpoint."

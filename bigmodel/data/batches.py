@@ -71,7 +71,7 @@ def take(encoded: Encoded, rows: npt.NDArray[np.int64]) -> Encoded:
         None if encoded.values is None else encoded.values[source],
         offsets,
         encoded.truncated[rows],
-        encoded.ngrams and take(encoded.ngrams, rows),
+        None if encoded.ngrams is None else take(encoded.ngrams, rows),
     )
 
 

@@ -1,6 +1,6 @@
 """What is trained on: encoded rows in memory, with labels, weights and names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from bigmodel.data.batches import Batch, pad
 from bigmodel.text.encoder import TextEncoder
-from bigmodel.text.features import Encoded, Vocabulary
+from bigmodel.text.features import Encoded, Vocabulary, concatenate
 from bigmodel.training.loss import class_factor
 
 Ids = npt.NDArray[np.int64]
@@ -37,12 +37,94 @@ class Rows:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def windows(self) -> tuple["Rows", ...]:
+        """Rows that are in memory are one window."""
+        return (self,)
+
+    def load(self) -> "Rows":
+        return self
+
+    def each_text(self) -> Iterator[Encoded]:
+        """All texts, some at a time."""
+        yield self.texts
+
+    def weighted(self, weight: Floats) -> "Rows":
+        return replace(self, weight=weight)
+
     def batch(self, rows: Ids, texts: Encoded, places: Ids) -> Batch:
         """Some rows, whose texts stand at `places` of `texts`."""
         batch = pad(texts, places)
         if self.base is None:
             return batch
         return replace(batch, base=torch.from_numpy(self.base[rows]))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some parts of stored rows, which are trained on together; `rows` are their places in all."""
+
+    stored: "StoredRows"
+    parts: Ids
+    rows: Ids
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def load(self) -> Rows:
+        stored, rows = self.stored, self.rows
+        texts = concatenate([stored.read(int(part)) for part in self.parts])
+        return Rows(
+            texts,
+            stored.label[rows],
+            stored.weight[rows],
+            named=lambda some: stored.named(rows[some]),
+        )
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Training rows whose texts stay in storage: `read` gives those of a part.
+
+    Part i holds the rows bounds[i] to bounds[i + 1]. An epoch goes through windows of parts, each
+    read when its turn comes: of what is in memory only labels, weights and names grow with the
+    rows. Which parts share a window follows from the seed; no window has more than `most` rows,
+    unless a part has.
+    """
+
+    read: Callable[[int], Encoded]
+    bounds: Ids
+    label: Ids
+    weight: Floats
+    most: int
+    seed: int
+    named: Callable[[Ids], str] = str
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        found: list[list[int]] = []
+        held = 0
+        sizes = np.diff(self.bounds)
+        for part in np.random.default_rng((self.seed, 4)).permutation(len(sizes)):
+            if not found or held + sizes[part] > self.most:
+                found.append([])
+                held = 0
+            found[-1].append(int(part))
+            held += int(sizes[part])
+        return tuple(self._window(np.array(parts)) for parts in found)
+
+    def each_text(self) -> Iterator[Encoded]:
+        return (self.read(part) for part in range(len(self.bounds) - 1))
+
+    def weighted(self, weight: Floats) -> "StoredRows":
+        return replace(self, weight=weight)
+
+    def _window(self, parts: Ids) -> Window:
+        spans = [np.arange(self.bounds[part], self.bounds[part + 1]) for part in parts]
+        return Window(self, parts, np.concatenate(spans))
 
 
 @dataclass(frozen=True)
@@ -68,7 +150,7 @@ class TrainingData:
     word vectors may come from.
     """
 
-    train: Rows
+    train: Rows | StoredRows
     valid: Rows
     labels: tuple[str, ...]
     num_ids: int
@@ -81,7 +163,7 @@ class TrainingData:
         cls,
         encoder: TextEncoder,
         labels: Sequence[str],
-        train: Rows,
+        train: Rows | StoredRows,
         valid: Rows,
         unlabelled: Encoded | None = None,
     ) -> "TrainingData":
@@ -96,8 +178,14 @@ class TrainingData:
     def num_labels(self) -> int:
         return len(self.labels)
 
-    def weighted(self, class_weights: Any) -> Rows:
+    def weighted(self, class_weights: Any) -> Rows | StoredRows:
         """The training rows, each with its source's weight times its class's."""
         rows = self.train
         factor = class_factor(rows.label, rows.weight, class_weights, self.labels)
-        return replace(rows, weight=rows.weight * factor[rows.label])
+        return rows.weighted(rows.weight * factor[rows.label])
+
+    def in_memory(self, class_weights: Any) -> Rows:
+        """The same, of rows that are all in memory."""
+        rows = self.weighted(class_weights)
+        assert isinstance(rows, Rows)
+        return rows

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from bigmodel.config import Recipe
+from bigmodel.data.batches import take
 from bigmodel.recipe import make_recipe, with_values
 from bigmodel.text.features import Encoded
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.fitting import Watch
-from bigmodel.training.rows import Rows, TrainingData
+from bigmodel.training.rows import Rows, StoredRows, TrainingData
 from bigmodel.training.team import Team, tree_sum
 
 NUM_IDS = 40
@@ -101,6 +102,26 @@ def words_data() -> TrainingData:
         num_ngrams=NUM_IDS,
         words=words,
     )
+
+
+class Parts:
+    """Reads the parts of rows, and notes which."""
+
+    def __init__(self, rows: Rows, bounds: list[int]) -> None:
+        self.rows, self.bounds, self.read = rows, bounds, list[int]()
+
+    def __call__(self, part: int) -> Encoded:
+        self.read.append(part)
+        return take(self.rows.texts, np.arange(self.bounds[part], self.bounds[part + 1]))
+
+
+def stored(data: TrainingData, bounds: list[int], *, most: int) -> tuple[TrainingData, Parts]:
+    """The same rows, those to train on in parts that are read when their turn comes."""
+    rows = data.train
+    assert isinstance(rows, Rows)
+    parts = Parts(rows, bounds)
+    train = StoredRows(parts, np.array(bounds), rows.label, rows.weight, most, 0, rows.named)
+    return replace(data, train=train), parts
 
 
 SMALL: dict[str, Any] = {

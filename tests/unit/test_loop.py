@@ -14,6 +14,7 @@ from small_training import (
     as_team,
     data_for,
     recipe_of,
+    stored,
     training_data,
 )
 
@@ -23,7 +24,8 @@ from bigmodel.errors import ModelError
 from bigmodel.metrics import log_loss
 from bigmodel.models import build_model
 from bigmodel.recipe import with_values
-from bigmodel.training import fitting
+from bigmodel.training import netrun
+from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.fitting import Weights, fit_weights
 from bigmodel.training.loop import Loop, validate
 from bigmodel.training.optimizer import Optimizer, rate
@@ -55,13 +57,13 @@ def course(recipe: Recipe, team: Team) -> list[float]:
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members that are threads share one source of chance; processes don't."""
-    lock, made = threading.Lock(), fitting._new_net
+    lock, made = threading.Lock(), netrun._new_net
 
     def new_net(*given: Any) -> Any:
         with lock:
             return made(*given)
 
-    monkeypatch.setattr(fitting, "_new_net", new_net)
+    monkeypatch.setattr(netrun, "_new_net", new_net)
 
 
 @pytest.mark.usefixtures("one_at_a_time")
@@ -111,6 +113,40 @@ def test_a_second_run_gives_the_same_bytes_and_another_seed_does_not(kind):
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert not all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+BOUNDS = [0, 20, 50, 50, 61, 90]
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_rows_in_storage_are_trained_on_each_once_an_epoch_by_any_number_of_members():
+    recipe = recipe_of("cnn", epochs=2, rows_per_step=16, early_stop=0)
+    data, parts = stored(data_for(recipe), BOUNDS, most=45)
+    windows = data.train.windows
+    assert all(len(window) <= 45 for window in windows) and len(windows) > 2
+    assert sorted(np.concatenate([window.rows for window in windows])) == list(range(90))
+    watch = EveryStep()
+    expected = fit_weights(recipe, data, Team(), watch)
+    assert sorted(parts.read) == sorted([0, 1, 2, 3, 4] * 2)
+    assert [kept.tensors["loop.sums"][1].item() for kept in watch.kept if ends(kept)] == [90, 90]
+    for found in as_team(2, lambda team: fit_weights(recipe, data, team)):
+        losses = [[epoch.loss for epoch in run.history] for run in (found, expected)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def ends(checkpoint: Checkpoint) -> bool:
+    """Was it kept after the last step of an epoch?"""
+    return checkpoint.about["steps_done"] == 7
+
+
+def test_a_run_over_rows_in_storage_goes_on_to_the_same_bytes():
+    recipe = recipe_of("mlp", epochs=2, rows_per_step=16, early_stop=0, **BUSY)
+    data, _ = stored(data_for(recipe), BOUNDS, most=45)
+    whole = EveryStep()
+    expected = fit_weights(recipe, data, Team(), whole).state
+    for checkpoint in whole.kept[1::4]:
+        found = fit_weights(recipe, data, Team(), EveryStep(checkpoint)).state
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_vectors_from_neighbours_are_where_a_net_starts():
@@ -233,7 +269,7 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean_over_its_rows(times, size):
 def test_a_row_of_weight_two_is_worth_the_row_twice(kind, class_weights):
     recipe = with_values(
         recipe_of(kind, epochs=5, rows_per_step=1000, class_weights=class_weights),
-        {"model.linear.tolerance": 1e-6},
+        {"model.linear.tolerance": 1e-6, "model.linear.nb": False},
     )
     weighted, repeated = (
         fit_weights(recipe, data, Team()) for data in weighted_and_repeated(training_data(), TIMES)

@@ -46,6 +46,18 @@ def test_the_job_there_reads_the_same_recipe(recipe, tmp_path, monkeypatch):
     assert (read.train.epochs, read.storage, luggage.name) == (3, S3, "reviews")
 
 
+def test_texts_without_labels_travel_too(recipe, tmp_path, monkeypatch):
+    beside = Path(recipe).parent / "更多.txt"
+    beside.write_text("很好看\n", encoding="utf-8")
+    luggage = pack_recipe(recipe, [f'data.unlabelled="{beside}"'], S3)
+    stage(luggage, there := tmp_path / "there")
+    monkeypatch.chdir(there)
+    path, *flags = luggage.arguments
+    overrides = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == "--set"]
+    (more,) = load_recipe(path, overrides, storage=S3).data.unlabelled
+    assert Path(more.path).read_text(encoding="utf-8") == "很好看\n"
+
+
 def test_our_code_and_the_recipes_files_travel_and_nothing_else(recipe, tmp_path):
     there = tmp_path / "there"
     there.mkdir()
