@@ -14,13 +14,16 @@ from pydantic import BaseModel, ValidationError
 from bigmodel.config import ModelConfig, Recipe
 from bigmodel.errors import RecipeError
 
+_OF_WORDS: dict[str, Any] = {
+    "model": {"residual": True, "vectors": "ppmi"},
+    "train": {"epochs": 3, "augment": {"drop": 0.2}},
+}
+
 KIND_DEFAULTS: dict[str, dict[str, Any]] = {
     "linear": {},
     "bag": {"train": {"learning_rate": 5e-3}},
     "mlp": {"train": {"learning_rate": 3e-3}},
-    "cnn": {},
-    "rnn": {},
-    "transformer": {},
+    **dict.fromkeys(("cnn", "rnn", "transformer"), _OF_WORDS),
 }
 """What a kind changes in the other sections, so that `model.kind` alone is a good run."""
 

@@ -14,6 +14,7 @@ class Net(nn.Module):
     """
 
     tables: tuple[str, ...]
+    output: nn.Linear
 
     def represent(self, batch: Batch) -> Tensor:
         """[B, H]; a row depends on its own text only, however far the batch is padded."""

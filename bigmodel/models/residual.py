@@ -17,10 +17,16 @@ class Residual(Net):
 
     def __init__(self, net: Net, linear: LinearNgrams) -> None:
         super().__init__()
-        self.net = net
+        self.net: Net = net
         self.linear = linear.requires_grad_(False)
-        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.scale = nn.Parameter(torch.tensor(1.0))
         self.tables = tuple(f"net.{name}" for name in net.tables)
+
+    def begin_with(self, scale: float) -> None:
+        """Before training: say what the linear part says, `scale` times."""
+        nn.init.constant_(self.scale, scale)
+        nn.init.zeros_(self.net.output.weight)
+        nn.init.zeros_(self.net.output.bias)
 
     def represent(self, batch: Batch) -> Tensor:
         return self.net.represent(batch)

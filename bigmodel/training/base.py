@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bigmodel.config import Recipe
 from bigmodel.data.batches import by_length, pad, take
+from bigmodel.metrics import fit_temperature
 from bigmodel.models.linear import LinearNgrams
 from bigmodel.training.linear import fit_linear
 from bigmodel.training.rows import Floats, Ids, Rows
@@ -25,24 +26,30 @@ _ROWS = 256
 @dataclass(frozen=True)
 class Base:
     """The linear model of all training rows; scores [N, L] of training rows by models of the other
-    folds, and of valid rows by the model of all."""
+    folds, and of valid rows by the model of all.
+
+    `scale` makes probabilities of the scores, so that the net needn't learn how sure they are.
+    """
 
     linear: dict[str, Tensor]
     train: Floats
     valid: Floats
+    scale: float
 
     def tensors(self) -> dict[str, Tensor]:
         return {
             **{f"linear.{name}": tensor for name, tensor in self.linear.items()},
             "train": torch.from_numpy(self.train),
             "valid": torch.from_numpy(self.valid),
+            "scale": torch.tensor(self.scale, dtype=torch.float64),
         }
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> "Base":
         """What `tensors` gave."""
         linear = {n.removeprefix("linear."): t for n, t in tensors.items() if "." in n}
-        return cls(linear, tensors["train"].numpy(), tensors["valid"].numpy())
+        train, valid = tensors["train"].numpy(), tensors["valid"].numpy()
+        return cls(linear, train, valid, float(tensors["scale"]))
 
 
 def fit_base(
@@ -75,7 +82,8 @@ def fit_base(
         said[mine] = _scores(model, train, mine)
     linear = fitted(np.arange(len(train)))
     model.load_state_dict(linear)
-    return Base(linear, said, _scores(model, valid, np.arange(len(valid))))
+    scale = 1 / fit_temperature(said, train.label)
+    return Base(linear, said, _scores(model, valid, np.arange(len(valid))), scale)
 
 
 def _scores(model: LinearNgrams, data: Rows, rows: Ids) -> Floats:

@@ -3,9 +3,8 @@
 from bigmodel.config import Recipe
 from bigmodel.models import build_model
 from bigmodel.training.checkpoints import Checkpoint
-from bigmodel.training.linear import LinearStep, fit_linear
+from bigmodel.training.linear import LinearState, LinearStep, fit_linear
 from bigmodel.training.netrun import fit_net
-from bigmodel.training.newton import State
 from bigmodel.training.rows import TrainingData
 from bigmodel.training.team import Team
 from bigmodel.training.watch import Clock, Epoch, Watch, Weights, epoch_of, history_of, with_history
@@ -31,13 +30,19 @@ def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) ->
         model.load_state_dict(step.weights)
         history.append(
             epoch_of(
-                step.number, step.loss, model, data.valid, team, clock, num_labels=data.num_labels
+                len(history) + 1,
+                step.loss,
+                model,
+                data.valid,
+                team,
+                clock,
+                num_labels=data.num_labels,
             )
         )
         watch.on_epoch(history[-1])
         if watch.due():
-            tensors = {"u": step.solver.u, "fall": step.solver.fall}
-            watch.save(Checkpoint(step.number, tensors, with_history(history)))
+            tensors = step.state.tensors()
+            watch.save(Checkpoint(len(history), tensors, with_history(history)))
         clock.lap()
 
     found = fit_linear(
@@ -48,6 +53,6 @@ def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) ->
         num_labels=data.num_labels,
         max_steps=recipe.train.epochs,
         on_step=on_step,
-        start=State(start.step, **start.tensors) if start else None,
+        start=LinearState.of(start.tensors) if start else None,
     )
     return Weights(found, tuple(history))

@@ -178,6 +178,7 @@ def _new_net(recipe: Recipe, data: TrainingData, base: Base | None) -> Net:
     if isinstance(net, Residual):
         assert base
         net.linear.load_state_dict(base.linear)
+        net.begin_with(base.scale)
     return net
 
 

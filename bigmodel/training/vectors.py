@@ -10,7 +10,7 @@ from bigmodel.text.features import UNKNOWN, Encoded
 
 _WINDOW = 5
 _CONTEXT_POWER = 0.75  # raises the share of rare contexts, which PPMI would overrate
-_SPREAD = 0.1  # root mean square of a coordinate, as of vectors drawn at random
+_SPREAD = 0.3  # root mean square of a coordinate: three times that of vectors drawn at random
 
 
 def ppmi_vectors(

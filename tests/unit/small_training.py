@@ -126,8 +126,9 @@ def stored(data: TrainingData, bounds: list[int], *, most: int) -> tuple[Trainin
 
 SMALL: dict[str, Any] = {
     "model.bag.embedding_size": 8, "model.mlp.embedding_size": 8, "model.mlp.hidden_sizes": [6],
-    "model.cnn.embedding_size": 8, "model.cnn.channels": 4, "model.rnn.embedding_size": 8,
-    "model.rnn.hidden_size": 4, "model.transformer.embedding_size": 8,
+    **{f"model.{kind}.character_size": 0 for kind in ("rnn", "transformer")},
+    "model.cnn.embedding_size": 8, "model.cnn.character_size": 4, "model.cnn.channels": 4,
+    "model.rnn.embedding_size": 8, "model.rnn.hidden_size": 4, "model.transformer.embedding_size": 8,
     "model.transformer.width": 8, "model.transformer.num_heads": 2,
 }  # fmt: skip
 
@@ -136,8 +137,10 @@ def recipe_of(kind: str, *, dropout: float = 0.0, **train: Any) -> Recipe:
     """Of a small model of that kind; `residual-cnn` is a cnn on what a linear model leaves over."""
     kind, residual = kind.removeprefix("residual-"), kind.startswith("residual-")
     tree = {"name": "n", "data": {"train": "评论.csv"}, "model": {"kind": kind}, "train": train}
-    values = SMALL if kind == "linear" else {**SMALL, f"model.{kind}.dropout": dropout}
-    return with_values(make_recipe(tree, "recipe"), {**values, "model.residual": residual})
+    given = {"model.residual": residual, "model.vectors": "none"}
+    if kind != "linear":
+        given[f"model.{kind}.dropout"] = dropout
+    return with_values(make_recipe(tree, "recipe"), SMALL | given)
 
 
 def data_for(recipe: Recipe) -> TrainingData:

@@ -253,9 +253,17 @@ def test_a_residual_adds_what_the_linear_part_says():
         assert torch.allclose(model(replace(batch, base=base)), net + model.scale * base)
 
 
+def test_a_residual_begins_with_what_the_linear_part_says():
+    model = made("residual")
+    model.begin_with(3.5)
+    batch = batch_of([[2, 3], [4]], "residual")
+    with torch.no_grad():
+        assert torch.equal(model(batch), 3.5 * model.linear(batch.ngrams))
+
+
 def test_the_linear_part_of_a_residual_is_not_trained():
     model = made("residual").train()
     model(batch_of([[2, 3], [4]], "residual")).sum().backward()
-    assert model.scale.item() == 2 and model.scale.grad is not None
+    assert model.scale.item() == 1 and model.scale.grad is not None
     assert all(value.grad is None for value in model.linear.parameters())
     assert not any(value.requires_grad for value in model.linear.parameters())

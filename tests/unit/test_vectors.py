@@ -30,7 +30,7 @@ def test_words_in_the_same_company_are_near():
     unit = vectors[2:12] / np.linalg.norm(vectors[2:12], axis=1, keepdims=True)
     near = unit @ unit.T
     assert near[:5, :5].min() > 0.9 > 0.5 > near[:5, 5:].max()
-    assert np.sqrt(np.mean(vectors[2:12] ** 2)) == pytest.approx(0.1, rel=1e-3)
+    assert np.sqrt(np.mean(vectors[2:12] ** 2)) == pytest.approx(0.3, rel=1e-3)
 
 
 def test_counts_of_parts_add_up():
