@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bigmodel.config import Recipe
+from bigmodel.config import LinearConfig, Recipe
 from bigmodel.data.batches import by_length, pad, take
 from bigmodel.metrics import fit_temperature
 from bigmodel.models.linear import LinearNgrams
@@ -20,6 +20,7 @@ from bigmodel.training.team import Team
 
 _FOLDS = 5
 _STEPS = 10
+_TOLERANCE = 0.1  # of the folds' models: what they say hardly moves after that
 _ROWS = 256
 
 
@@ -57,7 +58,7 @@ def fit_base(
 ) -> Base:
     """From rows whose texts are n-grams; every member of the team has the same in the end."""
 
-    def fitted(rows: Ids) -> dict[str, Tensor]:
+    def fitted(rows: Ids, config: LinearConfig) -> dict[str, Tensor]:
         some = replace(
             train,
             texts=take(train.texts, rows),
@@ -65,7 +66,7 @@ def fit_base(
             weight=train.weight[rows],
         )
         return fit_linear(
-            recipe.model.linear,
+            config,
             some,
             team,
             num_ids=num_ids,
@@ -73,14 +74,16 @@ def fit_base(
             max_steps=_STEPS,
         )
 
-    model = LinearNgrams(recipe.model.linear, num_ids=num_ids, num_labels=num_labels)
+    whole = recipe.model.linear
+    quick = whole.model_copy(update={"tolerance": max(_TOLERANCE, whole.tolerance)})
+    model = LinearNgrams(whole, num_ids=num_ids, num_labels=num_labels)
     fold = np.random.default_rng((recipe.seed, 3)).permutation(len(train)) % _FOLDS
     said = np.zeros((len(train), num_labels), np.float32)
     for number in range(_FOLDS):
-        model.load_state_dict(fitted(np.flatnonzero(fold != number)))
+        model.load_state_dict(fitted(np.flatnonzero(fold != number), quick))
         mine = np.flatnonzero(fold == number)
         said[mine] = _scores(model, train, mine)
-    linear = fitted(np.arange(len(train)))
+    linear = fitted(np.arange(len(train)), whole)
     model.load_state_dict(linear)
     scale = 1 / fit_temperature(said, train.label)
     return Base(linear, said, _scores(model, valid, np.arange(len(valid))), scale)

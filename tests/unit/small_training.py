@@ -128,8 +128,9 @@ SMALL: dict[str, Any] = {
     "model.bag.embedding_size": 8, "model.mlp.embedding_size": 8, "model.mlp.hidden_sizes": [6],
     **{f"model.{kind}.character_size": 0 for kind in ("rnn", "transformer")},
     "model.cnn.embedding_size": 8, "model.cnn.character_size": 4, "model.cnn.channels": 4,
-    "model.rnn.embedding_size": 8, "model.rnn.hidden_size": 4, "model.transformer.embedding_size": 8,
-    "model.transformer.width": 8, "model.transformer.num_heads": 2,
+    "model.rnn.embedding_size": 8, "model.rnn.hidden_size": 4,
+    "model.transformer.embedding_size": 8, "model.transformer.width": 8,
+    "model.transformer.num_heads": 2,
 }  # fmt: skip
 
 
