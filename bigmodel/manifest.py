@@ -104,8 +104,9 @@ def _read(place: Folder, name: str, remedy: str) -> bytes:
 
 def _read_manifest(place: Folder, what: str, remedy: str) -> dict[str, Any]:
     if not place.exists(MANIFEST):
-        state = f"half-written: no {MANIFEST}" if place.names() else f"no such {what}"
-        raise ModelError(f"{place.uri}: {state}; name a finished one, or train again")
+        if place.names():
+            raise ModelError(f"{place.uri}: half-written: no {MANIFEST}; {remedy}")
+        raise ModelError(f"{place.uri}: no such {what}; name a finished one, or train again")
     size = place.sizes()[MANIFEST]
     raw = _read(place, MANIFEST, remedy) if size <= _MOST_BYTES else b""
     try:

@@ -4,6 +4,7 @@ On its own training rows a linear model is almost always right, and a net on top
 nothing; so what it says of each training row comes from a model of the other folds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +55,14 @@ class Base:
 
 
 def fit_base(
-    recipe: Recipe, train: Rows, valid: Rows, team: Team, *, num_ids: int, num_labels: int
+    recipe: Recipe,
+    train: Rows,
+    valid: Rows,
+    team: Team,
+    *,
+    num_ids: int,
+    num_labels: int,
+    on_note: Callable[[str], None],
 ) -> Base:
     """From rows whose texts are n-grams; every member of the team has the same in the end."""
 
@@ -80,9 +88,11 @@ def fit_base(
     fold = np.random.default_rng((recipe.seed, 3)).permutation(len(train)) % _FOLDS
     said = np.zeros((len(train), num_labels), np.float32)
     for number in range(_FOLDS):
+        on_note(f"linear part, fold {number + 1} of {_FOLDS}")
         model.load_state_dict(fitted(np.flatnonzero(fold != number), quick))
         mine = np.flatnonzero(fold == number)
         said[mine] = _scores(model, train, mine)
+    on_note("linear part, all rows")
     linear = fitted(np.arange(len(train)), whole)
     model.load_state_dict(linear)
     scale = 1 / fit_temperature(said, train.label)

@@ -14,7 +14,7 @@ from bigmodel.storage import Folder
 
 _KEPT = 2
 _ASIDE = "damaged-"
-_REMEDY = "it is set aside"
+_REMEDY = "it isn't used"
 
 
 @dataclass(frozen=True)

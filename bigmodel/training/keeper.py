@@ -60,6 +60,9 @@ class Keeper(Watch):
     def on_step(self, epoch: int, share: float) -> None:
         self._teller.tell_sometimes(share=share)
 
+    def on_note(self, note: str) -> None:
+        self._teller.tell(note=note)
+
     def due(self) -> bool:
         return self._wanted.is_set() or time.monotonic() >= self._next
 

@@ -39,7 +39,10 @@ class NetRun:
         self._windows = self._train.windows
         self._net = _new_net(recipe, data, self._base)
         if team.rank == 0 and not watch.start:  # the others follow it
-            _give_vectors(self._net, recipe, data)
+            if recipe.model.vectors != "none":
+                watch.on_note("word vectors")
+                _give_vectors(self._net, recipe, data)
+            watch.on_note("")
         self._net.to(team.device)
         config = recipe.train
         self._loop = Loop(
@@ -133,6 +136,7 @@ class NetRun:
             self._team,
             num_ids=data.num_ngrams,
             num_labels=data.num_labels,
+            on_note=self._watch.on_note,
         )
 
     def _rows_of(self, data: TrainingData) -> tuple[Rows | StoredRows, Rows]:
@@ -185,8 +189,7 @@ def _new_net(recipe: Recipe, data: TrainingData, base: Base | None) -> Net:
 def _give_vectors(net: Net, recipe: Recipe, data: TrainingData) -> None:
     """Let a net of words start from what their neighbours tell of them."""
     inner = _words_of(net)
-    if recipe.model.vectors == "none" or not isinstance(inner, WordModel):
-        return
+    assert isinstance(inner, WordModel), "a recipe refuses vectors for other kinds"
     table = inner.words.weight
     more = [data.unlabelled] if data.unlabelled else []
     texts = chain(data.train.each_text(), more)

@@ -221,7 +221,7 @@ class _Told:
             self._stage.say(f"a checkpoint is kept; if stopped, {_GO_ON.format(self._run_id)}")
         epoch = value.get("epoch")
         ended = int(epoch["epoch"]) if epoch else 0
-        note = f"epoch {min(ended + 1, self._epochs)} of {self._epochs}"
+        note = value.get("note") or f"epoch {min(ended + 1, self._epochs)} of {self._epochs}"
         if epoch:
             note += f", loss {epoch['loss']:.3f}, valid macro-F1 {epoch['macro_f1']:.3f}"
         done = min(ended + value.get("share", 0.0), self._epochs)

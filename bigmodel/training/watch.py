@@ -50,6 +50,9 @@ class Watch:
     def on_step(self, epoch: int, share: float) -> None:
         """Some step of an epoch has ended, at this share of it."""
 
+    def on_note(self, note: str) -> None:
+        """What is done before the first epoch; "" when that is done."""
+
     def due(self) -> bool:
         """Is it time for a checkpoint?"""
         return False

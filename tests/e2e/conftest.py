@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,8 @@ Start = Callable[..., Started]
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start `bigmodel` with arguments, and without the variables that lead to a Ray or a storage.
+    """Start `bigmodel` with arguments, and without the variables that lead to a Ray or a storage;
+    `within` is a program and its arguments that ends by starting it.
 
     Unless `ray` is said, it could not start one: Ray would find no place for its files.
     """
@@ -83,14 +84,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     all_started: list[Started] = []
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
 
-    def start(*arguments: object, cwd: Path, ray: bool = False) -> Started:
+    def start(
+        *arguments: object, cwd: Path, ray: bool = False, within: Sequence[str] = ()
+    ) -> Started:
         mark = uuid.uuid4().hex
         environment = kept | {"HOME": str(folder), MARK: mark}
         if not ray:
             environment["RAY_TMPDIR"] = str(folder / "no-ray" / ("x" * 100))
         with open(folder / f"{mark}.out", "wb") as out, open(folder / f"{mark}.err", "wb") as err:
             process = subprocess.Popen(
-                [str(BIN / "bigmodel"), *map(str, arguments)],
+                [*within, str(BIN / "bigmodel"), *map(str, arguments)],
                 cwd=cwd,
                 env=environment,
                 stdout=out,
@@ -111,8 +114,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 def run(start: Start) -> Start:
     """As `start`, and wait for the end."""
 
-    def run(*arguments: object, cwd: Path, ray: bool = False) -> Started:
-        started = start(*arguments, cwd=cwd, ray=ray)
+    def run(*arguments: object, **options: Any) -> Started:
+        started = start(*arguments, **options)
         assert started.code is not None
         return started
 

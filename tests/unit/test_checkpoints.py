@@ -167,7 +167,7 @@ def test_a_whole_one_under_another_name_is_refused(whole, place):
     copied(whole, place)
     shutil.rmtree(place / "0000000002")
     (place / "0000000001").rename(place / "0000000002")
-    with pytest.raises(ModelError, match="state.json is of step 1; it is set aside"):
+    with pytest.raises(ModelError, match="state.json is of step 1; it isn't used"):
         Checkpoints(folder(place)).newest()
 
 
