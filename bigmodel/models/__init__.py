@@ -14,7 +14,7 @@ from bigmodel.models.residual import Residual
 from bigmodel.models.rnn import WordRnn
 from bigmodel.models.transformer import WordTransformer
 
-__all__ = ["MODELS", "Net", "Residual", "build_model"]
+__all__ = ["MODELS", "LinearNgrams", "Net", "Residual", "build_model"]
 
 MODELS: dict[str, Any] = {
     "linear": LinearNgrams,

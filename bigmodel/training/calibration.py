@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from bigmodel.abstention import NEVER, threshold
@@ -12,6 +13,7 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData, PreparedRows
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
+from bigmodel.training.adjustment import add_to_bias, shift_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,12 @@ def calibrated(recipe: Recipe, prepared: PreparedData, weights: Mapping[str, Ten
     draft = Artifact(recipe, labels, encoder, model)
     texts, truth = prepared.rows("valid")
     scores = draft.score(texts).scores
+    if amount := recipe.train.logit_adjustment:
+        counts = prepared.summary["splits"]["train"]
+        numbers = np.array([counts.get(name, 0) for name in labels.names])
+        shift = shift_of(scores, truth, numbers, amount)
+        add_to_bias(model, shift)
+        scores = scores + shift
     counts = confusion(truth, scores.argmax(1), len(draft.labels))
     temperature = fit_temperature(scores, truth)
     return replace(

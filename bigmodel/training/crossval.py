@@ -19,6 +19,7 @@ from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
 from bigmodel.text.encoder import EncoderRecipe
+from bigmodel.training.adjustment import add_to_bias, shift_of
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
@@ -185,5 +186,11 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
     )
     model.load_state_dict(fit_weights(recipe, data, Team()).state)
     draft = Artifact(recipe, dealt.labels, encoder, model)
-    temperature = fit_temperature(draft.score(of(valid)).scores, truth[valid])
+    scores = draft.score(of(valid)).scores
+    if amount := recipe.train.logit_adjustment:
+        counts = np.bincount(truth[train], minlength=data.num_labels)
+        shift = shift_of(scores, truth[valid], counts, amount)
+        add_to_bias(model, shift)
+        scores = scores + shift
+    temperature = fit_temperature(scores, truth[valid])
     return softmax(draft.score(of(mine)).scores, temperature)

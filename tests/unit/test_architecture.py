@@ -40,7 +40,8 @@ WITHOUT_RAY = (
     "training.fitting", "training.team", "training.base", "training.checkpoints", "training.linear",
     "training.loss", "training.optimizer", "training.order", "training.parameters",
     "training.rows", "training.runs", "training.augment", "training.calibration",
-    "training.ingest", "training.netrun", "training.vectors", "training.watch",
+    "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
+    "training.watch",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
     "versions", "registry", "pyfunc",
 )  # fmt: skip

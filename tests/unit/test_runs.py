@@ -1,5 +1,6 @@
 """What a run was started with, which ones can go on, and with which changes."""
 
+import fcntl
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from bigmodel.recipe import with_values
 from bigmodel.storage import folder
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.runs import StoredRun, unfinished
+from jobs.train import _name_unfinished
 
 
 def rows(**other: str) -> Any:
@@ -108,6 +110,18 @@ def test_runs_that_have_something_to_go_on_from_are_named_oldest_first(recipe, m
     StoredRun(recipe, "c-ended").remove()
     folder(recipe.storage).child("runs/damaged").write("run.json", b"{")
     assert unfinished(recipe) == ["b-first"]
+
+
+def test_a_run_that_goes_on_right_now_is_not_named(recipe, caplog):
+    for run_id in ("stopped", "living"):
+        begun(recipe, run_id, step=3)
+    place = folder(recipe.storage).child("mlflow/running")
+    place.write("living", b"{}")
+    with open(place.local / "living") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        _name_unfinished(recipe)
+    assert "stopped of n was stopped before its end, and --resume stopped goes on" in caplog.text
+    assert "living" not in caplog.text
 
 
 @pytest.mark.parametrize("run_id", ["没有", "", "../runs/甲", "甲/checkpoints", "."])
