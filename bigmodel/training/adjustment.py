@@ -29,7 +29,8 @@ def shift_of(
     towards = -np.log(share) * fit_temperature(scores, truth)
     towards = (towards - towards.mean()).astype(np.float32)
     if amount == "auto":
-        amount = max(_TRIED, key=lambda tried: (_macro_f1(scores + tried * towards, truth), -tried))
+        found = [_macro_f1(scores + tried * towards, truth) for tried in _TRIED]
+        amount = float(_TRIED[np.argmax(found)])
     return np.asarray(amount * towards, np.float32)
 
 
