@@ -34,6 +34,18 @@ DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
         "train.learning_rate": Dimension(log=(3e-4, 1e-2)),
         "model.mlp.hidden_sizes": Dimension(choice=((64,), (128,), (256, 128))),
     },
+    "cnn": {
+        "train.learning_rate": Dimension(log=(3e-4, 3e-3)),
+        "model.cnn.channels": Dimension(choice=(64, 128, 256)),
+    },
+    "rnn": {
+        "train.learning_rate": Dimension(log=(3e-4, 3e-3)),
+        "model.rnn.hidden_size": Dimension(choice=(64, 128, 256)),
+    },
+    "transformer": {
+        "train.learning_rate": Dimension(log=(1e-4, 2e-3)),
+        "model.transformer.num_layers": Dimension(choice=(1, 2, 3)),
+    },
 }
 """What is searched where `tune.space` is empty."""
 

@@ -40,7 +40,7 @@ CASES = {
     "no TOML": ("train not.toml", 2, "not a TOML file"),
     "wrong key": ("train wrong-key.toml", 2, "did you mean train.epochs?"),
     "out of bounds": ("train small.toml --set train.epochs=0", 2, "train.epochs = 0"),
-    "no such kind": ("run small.toml --set model.kind=tree", 2, "'linear', 'bag' or 'mlp'"),
+    "no such kind": ("run small.toml --set model.kind=tree", 2, "'linear', 'bag', 'mlp', 'cnn'"),
     "set without a value": ("train small.toml --set epochs", 2, "expected section.key=value"),
     "set of an unknown key": ("tune small.toml --set foo.bar=1", 2, "unknown key foo"),
     "wrong search space": ("tune small.toml --set tune.num_trials=0", 2, "tune.num_trials = 0"),

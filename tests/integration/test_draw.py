@@ -4,7 +4,7 @@ import pytest
 
 from bigmodel.config import Dimension, TuneConfig
 from bigmodel.errors import RecipeError
-from bigmodel.recipe import make_recipe, with_values
+from bigmodel.recipe import KIND_DEFAULTS, make_recipe, with_values
 from bigmodel.tuning import DEFAULT_SPACES, draw
 
 RECIPE = make_recipe({"name": "n", "data": {"train": "评论.csv"}, "model": {"kind": "mlp"}}, "r")
@@ -36,7 +36,7 @@ def test_a_search_is_drawn_from_the_recipes_seed():
     assert draw(RECIPE, TuneConfig(space=SPACE, num_trials=3)) == draw(RECIPE, config)[:3]
 
 
-@pytest.mark.parametrize("kind", sorted(DEFAULT_SPACES))
+@pytest.mark.parametrize("kind", sorted(KIND_DEFAULTS))
 def test_every_kind_has_a_space_that_its_recipe_accepts(kind):
     tree = {"name": "n", "data": {"train": "评论.csv"}, "model": {"kind": kind}}
     recipe = make_recipe(tree, "recipe")
