@@ -16,7 +16,7 @@ from bigmodel.errors import RecipeError
 
 _OF_WORDS: dict[str, Any] = {
     "model": {"residual": True, "vectors": "ppmi"},
-    "train": {"epochs": 3, "augment": {"drop": 0.2}},
+    "train": {"epochs": 2, "augment": {"drop": 0.2}},
 }
 
 KIND_DEFAULTS: dict[str, dict[str, Any]] = {

@@ -102,9 +102,9 @@ class CnnConfig(WordSection):
 
 
 class RnnConfig(WordSection):
-    """A recurrent network over word vectors, the maximum of its states over the text."""
+    """A recurrent network over word vectors, the maximum and mean of its states over the text."""
 
-    cell: Literal["lstm", "gru", "rnn"] = Field("lstm", description="What a step computes.")
+    cell: Literal["lstm", "gru", "rnn"] = Field("gru", description="What a step computes.")
     hidden_size: int = Field(128, gt=0, description="Width of a state, of each direction.")
     num_layers: int = Field(1, gt=0, description="Layers, one on the other.")
     bidirectional: bool = Field(True, description="Read in both directions.")

@@ -1,11 +1,11 @@
-"""A recurrent network over word vectors, the maximum of its states over the text."""
+"""A recurrent network over word vectors, its states pooled over the text."""
 
 import torch
 from torch import Tensor, nn
 
 from bigmodel.config import RnnConfig
 from bigmodel.data.batches import Batch
-from bigmodel.models.words import WordModel, largest_over
+from bigmodel.models.words import WordModel, largest_over, mean_over
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -23,20 +23,22 @@ class WordRnn(WordModel):
             if config.bidirectional:
                 self.backwards.append(cell(width, size, batch_first=True))
             width = size * (1 + config.bidirectional)
-        self.output = nn.Linear(width, num_labels)
+        self.output = nn.Linear(2 * width + self.words.width, num_labels)
 
     def represent(self, batch: Batch) -> Tensor:
-        """[B, hidden_size * directions]; no words give the zero vector."""
+        """[B, 2 * hidden_size * directions + D]: maximum and mean of the states, the mean vector; no
+        words give the zero vector."""
         words = batch.ids > 0
         order = backward_order(words)
-        states = self.words(batch.ids)
+        vectors = states = self.words(batch.ids)
         for layer, forwards in enumerate(self.forwards):
             found = [forwards(states)[0]]
             if self.backwards:
                 read = self.backwards[layer](reordered(states, order))[0]
                 found.append(reordered(read, order))
             states = torch.cat(found, dim=-1)
-        return largest_over(words, states)
+        pooled = (largest_over(words, states), mean_over(words, states), mean_over(words, vectors))
+        return torch.cat(pooled, dim=1)
 
 
 def backward_order(words: Tensor) -> Tensor:

@@ -100,6 +100,11 @@ class StoredRun:
     def remove(self) -> None:
         self.place.remove()
 
+    def remove_if_empty(self) -> None:
+        """Of a run that has kept nothing nothing stays."""
+        if self.place.names() == [_ABOUT]:
+            self.remove()
+
     @property
     def _ended(self) -> Checkpoints:
         return Checkpoints(self.place.child("ended"))

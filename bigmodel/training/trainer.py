@@ -1,13 +1,13 @@
 """fit: prepared data and a recipe to a sealed artefact, by Ray Train."""
 
 import logging
+import re
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import ray.train
-from ray.exceptions import RayActorError
 from ray.train.torch import TorchTrainer
 
 from bigmodel import progress
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _STARTS = 9  # of a minute each, for workers to find room; Ray's default is to try for ever
 _LAST_CHECKPOINT_S = 20.0  # at most, that a run which is stopped takes for it
+_OTHERS_GONE = re.compile(
+    r"Connection (closed|reset) by peer|Broken pipe|remote process exited"
+)  # as gloo and NCCL say it
 _GO_ON = "the same command with --resume {} goes on"
 
 
@@ -79,8 +82,7 @@ def fit(
     try:
         ended = run.weights() or _train(run, data, use_gpu=use_gpu)
     except BaseException:
-        if not run.can_go_on():
-            run.remove()
+        run.remove_if_empty()
         raise
     place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
     with progress.stage("seal", total=len(data.valid)) as stage:
@@ -111,20 +113,14 @@ def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
             for failures in range(config.max_failures + 1):
                 try:
                     with news.listening(run.run_id, told.hear):
-                        try:
-                            _attempt(run, put, use_gpu=use_gpu, number=failures)
-                        except KeyboardInterrupt:
-                            _last_checkpoint(run, stage)
-                            raise
+                        _attempt(run, put, stage, use_gpu=use_gpu, number=failures)
                     break
                 except _Lost as lost:
                     if failures == config.max_failures:
                         way_out = _way_out(run) or "; raise train.max_failures"
                         raise ClusterError(f"{lost}{way_out}") from lost.__cause__
-                    steps = run.checkpoints.steps()
-                    stage.say(
-                        f"{lost}; going on from {f'step {steps[-1]}' if steps else 'the start'}"
-                    )
+                    kept = run.checkpoints.steps()
+                    stage.say(f"{lost}; going on from step {kept[-1] if kept else 0}")
         finally:
             run.scratch.remove()
     ended = run.weights()
@@ -132,7 +128,9 @@ def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
     return ended
 
 
-def _attempt(run: StoredRun, data: Any, *, use_gpu: bool, number: int) -> None:
+def _attempt(
+    run: StoredRun, data: Any, stage: progress.Stage, *, use_gpu: bool, number: int
+) -> None:
     """One run of Ray Train. _Lost where a worker died; a user's own error as it stands."""
     config = run.recipe.train
     scratch = run.scratch
@@ -157,11 +155,14 @@ def _attempt(run: StoredRun, data: Any, *, use_gpu: bool, number: int) -> None:
     )
     try:
         trainer.fit()
+    except KeyboardInterrupt:
+        _last_checkpoint(run, stage)
+        raise
     except ray.train.ControllerError as error:
         reason = str(error.controller_failure).strip().splitlines()[0]
         raise ClusterError(
             f"the training workers didn't start ({reason}); take fewer train.num_workers, "
-            "or a cluster with more room"
+            f"or a cluster with more room{_way_out(run)}"
         ) from error
     except ray.train.WorkerGroupError as error:
         raise _meant_by(error, run) from error
@@ -173,11 +174,12 @@ def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
     for failure in failures.values():
         cause = getattr(failure, "cause", failure)
         if isinstance(cause, BigModelError):
-            return type(cause)(str(cause).partition("\n")[0] + _way_out(run))
+            said = str(cause).partition("\n")[0]
+            return type(cause)(said if "--resume" in said else said + _way_out(run))
     for rank, failure in failures.items():
-        if isinstance(getattr(failure, "health_check_failure", None), RayActorError):
+        if type(failure).__name__.startswith("WorkerHealthCheck"):
             return _Lost(f"worker {rank} died while training (out of memory, or killed?)")
-    if any("Connection closed by peer" in str(failure) for failure in failures.values()):
+    if any(_OTHERS_GONE.search(str(failure)) for failure in failures.values()):
         return _Lost("a worker lost the others while training")
     assert isinstance(error, Exception)
     return error

@@ -25,7 +25,7 @@ def test_linear_gets_the_same_bytes_from_one_worker_and_from_two(small, prepared
 
 def losses_alone(recipe, prepared) -> list[float]:
     """Of each epoch, by one process without Ray."""
-    done = fit_weights(recipe, training_data(prepared), Team())
+    done = fit_weights(recipe, training_data(prepared, recipe), Team())
     return [epoch.loss for epoch in done.history]
 
 

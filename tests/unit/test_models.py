@@ -27,7 +27,7 @@ SECTIONS = {
     "mlp": ("mlp", {"embedding_size": 6, "hidden_sizes": [7, 5]}),
     "mlp, no hidden layer": ("mlp", SPELLED | {"hidden_sizes": []}),
     "cnn": ("cnn", SPELLED | {"widths": [1, 2, 3, 4], "channels": 5}),
-    "lstm": ("rnn", SPELLED | {"hidden_size": 5, "num_layers": 2}),
+    "lstm": ("rnn", SPELLED | {"cell": "lstm", "hidden_size": 5, "num_layers": 2}),
     "gru": ("rnn", {"embedding_size": 6, "cell": "gru", "hidden_size": 5}),
     "rnn, one direction": ("rnn", {"cell": "rnn", "hidden_size": 5, "bidirectional": False}),
     "transformer": ("transformer", SPELLED | {"width": 8, "num_heads": 2}),
@@ -222,8 +222,9 @@ def test_states_are_those_of_packed_sequences(cell):
         both.load_state_dict(weights)
         found, _ = both(packed(states, lengths, batch_first=True, enforce_sorted=False))
         states, _ = torch.nn.utils.rnn.pad_packed_sequence(found, batch_first=True)
-    expected = largest_over(batch.ids > 0, states)
-    assert torch.allclose(model.represent(batch), expected, atol=1e-6)
+    words, vectors = batch.ids > 0, model.words(batch.ids)
+    pools = (largest_over(words, states), mean_over(words, states), mean_over(words, vectors))
+    assert torch.allclose(model.represent(batch), torch.cat(pools, dim=1), atol=1e-6)
 
 
 @given(shift=st.integers(0, 500))
