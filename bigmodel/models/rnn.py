@@ -26,8 +26,10 @@ class WordRnn(WordModel):
         self.output = nn.Linear(2 * width + self.words.width, num_labels)
 
     def represent(self, batch: Batch) -> Tensor:
-        """[B, 2 * hidden_size * directions + D]: maximum and mean of the states, the mean vector; no
-        words give the zero vector."""
+        """[B, 2 * hidden_size * directions + D]: maximum and mean of the states, the mean vector.
+
+        No words give the zero vector.
+        """
         words = batch.ids > 0
         order = backward_order(words)
         vectors = states = self.words(batch.ids)

@@ -21,7 +21,7 @@ from bigmodel.training.team import Team
 
 _FOLDS = 5
 _STEPS = 10
-_TOLERANCE = 0.1  # of the folds' models: what they say hardly moves after that
+_QUICK_STEPS, _QUICK_TOLERANCE = 6, 0.1  # of the folds' models, which say much the same by then
 _ROWS = 256
 
 
@@ -66,7 +66,7 @@ def fit_base(
 ) -> Base:
     """From rows whose texts are n-grams; every member of the team has the same in the end."""
 
-    def fitted(rows: Ids, config: LinearConfig) -> dict[str, Tensor]:
+    def fitted(rows: Ids, config: LinearConfig, max_steps: int) -> dict[str, Tensor]:
         some = replace(
             train,
             texts=take(train.texts, rows),
@@ -79,21 +79,21 @@ def fit_base(
             team,
             num_ids=num_ids,
             num_labels=num_labels,
-            max_steps=_STEPS,
+            max_steps=max_steps,
         )
 
     whole = recipe.model.linear
-    quick = whole.model_copy(update={"tolerance": max(_TOLERANCE, whole.tolerance)})
+    quick = whole.model_copy(update={"tolerance": max(_QUICK_TOLERANCE, whole.tolerance)})
     model = LinearNgrams(whole, num_ids=num_ids, num_labels=num_labels)
     fold = np.random.default_rng((recipe.seed, 3)).permutation(len(train)) % _FOLDS
     said = np.zeros((len(train), num_labels), np.float32)
     for number in range(_FOLDS):
         on_note(f"linear part, fold {number + 1} of {_FOLDS}")
-        model.load_state_dict(fitted(np.flatnonzero(fold != number), quick))
+        model.load_state_dict(fitted(np.flatnonzero(fold != number), quick, _QUICK_STEPS))
         mine = np.flatnonzero(fold == number)
         said[mine] = _scores(model, train, mine)
     on_note("linear part, all rows")
-    linear = fitted(np.arange(len(train)), whole)
+    linear = fitted(np.arange(len(train)), whole, _STEPS)
     model.load_state_dict(linear)
     scale = 1 / fit_temperature(said, train.label)
     return Base(linear, said, _scores(model, valid, np.arange(len(valid))), scale)
