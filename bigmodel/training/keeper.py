@@ -104,6 +104,7 @@ def agreed_start(checkpoints: Checkpoints, team: Team, teller: Teller | None) ->
     found = None
     if teller:
         found, wrong = checkpoints.newest()
-        teller.tell(wrong=wrong, kept=found.step if found else None)
+        history = found.about["history"] if found else []
+        teller.tell(wrong=wrong, kept=found.step if found else None, epoch=(history or [None])[-1])
     step = int(team.total(torch.tensor([found.step if found else 0])))
     return found or (checkpoints.load(step) if step else None)

@@ -1,0 +1,272 @@
+"""A training command that is killed, stopped or out of disk, and the one that goes on with it."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Start, Started
+from safetensors.torch import load_file
+
+from bigmodel.data.prepare import prepare
+from bigmodel.recipe import load_recipe
+from bigmodel.storage import folder
+from bigmodel.training.checkpoints import Checkpoints
+from bigmodel.training.fitting import fit_weights
+from bigmodel.training.team import Team
+from bigmodel.training.trainer import training_data
+
+THINGS = "这本书 这部手机 酒店的早餐 物流 这件衣服 水果 耳机 前台 屏幕 房间 做工 电池".split()
+SAID = {
+    "正面": "很好 非常满意 值得推荐 超出预期 好极了 让人喜欢 下次还买 没有缺点".split(),
+    "负面": "很差 非常失望 不值得买 不如预期 糟透了 让人讨厌 不会再买 全是缺点".split(),
+}
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Of a Ray whose driver was killed these look for it for a minute, and then end as well."""
+RECIPE = """
+name = "comments"
+data.train = "评论.csv"
+model.kind = "mlp"
+model.mlp.dropout = 0.3
+[train]
+epochs = 25
+rows_per_step = 2
+early_stop = 0
+checkpoint_s = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a recipe of many small steps."""
+    place = tmp_path_factory.mktemp("resume")
+    rows = [
+        f"{thing}{what}，{when},{label}"
+        for label, words in SAID.items()
+        for thing in THINGS
+        for what in words
+        for when in ("用了一周", "朋友也这么说")
+    ]
+    (place / "评论.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    (place / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    return place
+
+
+def checkpoints(place: Path) -> set[Path]:
+    """Of all runs there, those that are whole."""
+    return set(place.glob("storage/runs/*/checkpoints/[0-9]*/manifest.json"))
+
+
+def run_of(checkpoint: Path) -> str:
+    return checkpoint.parents[2].name
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A command that was ended while it trained, its run, and what the command said."""
+
+    command: Started
+    run_id: str
+
+
+@pytest.fixture(scope="module")
+def begin(start: Start, wait_for: Any, place: Path) -> Callable[..., Stopped]:
+    """Start training with some settings, up to the first checkpoint of a new run."""
+
+    def begin(*settings: str, **options: Any) -> Stopped:
+        before = {run_of(found) for found in checkpoints(place)}
+        command = start("train", "recipe.toml", *settings, cwd=place, ray=True, **options)
+        new = wait_for(
+            lambda: {run_of(found) for found in checkpoints(place)} - before, within_s=300
+        )
+        return Stopped(command, new.pop())
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+def killed(begin: Callable[..., Stopped], wait_for: Any) -> Stopped:
+    found = begin()
+    found.command.process.kill()
+    assert found.command.code == -signal.SIGKILL
+    wait_for(lambda: all(line.startswith(AGENTS) for line in found.command.left()), within_s=60)
+    return found
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    killed: Stopped, begin: Callable[..., Stopped], run: Start, place: Path
+) -> tuple[Stopped, Started]:
+    """By Ctrl-C, while another command wanted to go on with the same run."""
+    found = begin("--json")
+    other = run("train", "recipe.toml", "--resume", found.run_id, cwd=place)
+    os.killpg(found.command.process.pid, signal.SIGINT)  # as a terminal does
+    assert found.command.code == 130
+    return found, other
+
+
+@pytest.fixture(scope="module")
+def undisturbed(killed: Stopped, place: Path) -> dict[str, torch.Tensor]:
+    """The weights that one process comes to, without Ray and without a stop."""
+    recipe = load_recipe(place / "recipe.toml", storage=str(place / "storage"))
+    data = training_data(prepare(recipe), recipe)
+    return fit_weights(recipe, data, Team()).state
+
+
+def check_goes_on(
+    run: Start, place: Path, run_id: str, expected: dict[str, torch.Tensor], *, verb: str = "train"
+) -> None:
+    until = ("--until", "train") if verb == "run" else ()
+    done = run(verb, "recipe.toml", "--resume", run_id, "--json", *until, cwd=place, ray=True)
+    assert done.json["run_id"] == run_id
+    found = load_file(Path(done.json["artifact"], "weights.safetensors"))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    assert not (place / "storage" / "runs" / run_id).exists()
+
+
+def sentence(done: Started) -> str:
+    """What a command that failed said last, without the lines of its progress."""
+    assert "Traceback" not in done.err, done.err
+    return done.err.splitlines()[-1]
+
+
+def test_the_next_command_begins_a_new_run_and_names_the_one_that_was_killed(interrupted, killed):
+    began, _ = interrupted
+    assert began.run_id != killed.run_id
+    said = f"this is a new run; {killed.run_id} of comments was stopped before its end, and "
+    assert f"{said}--resume {killed.run_id} goes on with it" in began.command.err
+
+
+def test_a_killed_run_goes_on_to_the_bytes_it_would_have_had(run, place, killed, undisturbed):
+    check_goes_on(run, place, killed.run_id, undisturbed)
+
+
+def test_ctrl_c_keeps_a_last_checkpoint_and_says_how_to_go_on(run, place, interrupted, undisturbed):
+    stopped, _ = interrupted
+    said = stopped.command.err
+    assert "stopping after a last checkpoint; Ctrl-C again stops at once" in said
+    assert f"stopped; the same command with --resume {stopped.run_id} goes on" in said
+    assert said.endswith("bigmodel: interrupted\n") and "Traceback" not in said
+    assert stopped.command.out == "" and not stopped.command.left()
+    check_goes_on(run, place, stopped.run_id, undisturbed, verb="run")
+
+
+def test_what_cannot_go_on_is_refused_in_a_sentence(run, place, interrupted, killed):
+    began, other = interrupted
+    assert other.code == 2
+    assert sentence(other) == (
+        f"bigmodel: --resume {began.run_id}: the run is going on right now; wait for its end, or "
+        "stop it first"
+    )
+    gone = run("train", "recipe.toml", "--resume", "nobody", cwd=place)
+    assert gone.code == 2 and "has no such run (found: " in sentence(gone)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_its_last_good_checkpoint_is_named(run, place):
+    wild = ["train.learning_rate=1e12", "train.optimizer=sgd", "train.clip_norm=0"]
+    settings = [word for setting in wild for word in ("--set", setting)]
+    done = run("train", "recipe.toml", *settings, cwd=place, ray=True)
+    assert done.code == 4
+    said = sentence(done)
+    assert re.search(r"the loss became (nan|inf) in step \d+ of \d+, with 评论.csv row ", said)
+    way_out = re.search(r"; --resume (\w+) goes on from its last checkpoint, of step (\d+)$", said)
+    run_id, step = way_out.groups()
+    assert int(step) == max(int(c.parent.name) for c in checkpoints(place) if run_of(c) == run_id)
+
+
+def test_more_workers_than_cpus_are_told_before_anything_is_prepared(run, place, tmp_path):
+    few = ["--set", "train.num_workers=999", "--storage", str(tmp_path / "storage")]
+    done = run("train", "recipe.toml", *few, cwd=place, ray=True)
+    assert done.code == 5 and "train.num_workers is 999, but Ray has " in sentence(done)
+    assert not list(tmp_path.rglob("prepared")) and "rows" not in done.err
+
+
+def test_of_a_killed_command_no_process_stays(killed, wait_for):
+    wait_for(lambda: not killed.command.left(), within_s=120)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT, SIGINT"])
+def test_other_ways_to_stop_a_run(end, run, begin, place, undisturbed):
+    stopped = begin()
+    for name in end.split(", "):
+        os.kill(stopped.command.process.pid, signal.Signals[name])
+        time.sleep(0.05)
+    began = time.monotonic()
+    assert stopped.command.code == 130 and time.monotonic() - began < 20
+    assert "Traceback" not in stopped.command.err
+    check_goes_on(run, place, stopped.run_id, undisturbed)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small file system that only the commands `within` see as `place`; others, as `seen`."""
+
+    place: Path
+    seen: Path
+    within: tuple[str, ...]
+
+    def fill(self) -> None:
+        with suppress(OSError), open(self.seen / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1 << 12))
+
+    def free(self) -> None:
+        (self.seen / "filler").unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mount = 'mount -t tmpfs -o size=64m tmpfs "$0" && echo mounted && exec cat'
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", mount, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with holder:
+        if (said := holder.stdout.readline().strip()) != "mounted":
+            pytest.skip(f"no file system can be mounted here: {said}")
+        within = ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--")
+        yield Disk(tmp_path, Path(f"/proc/{holder.pid}/root{tmp_path}"), within)
+        holder.stdin.close()
+
+
+def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
+    start, run, wait_for, disk, place, undisturbed
+):
+    storage = disk.seen / "storage"
+    command = ("train", place / "recipe.toml", "--storage", disk.place / "storage")
+    options = {"cwd": place, "ray": True, "within": disk.within}
+    full = start(*command, **options)
+    (run_id,) = wait_for(
+        lambda: {path.name for path in storage.glob("runs/*") if list(path.glob("ch*/0*"))},
+        within_s=300,
+    )
+    disk.fill()
+    assert full.code not in (0, 1)
+    kept = Checkpoints(folder(storage / "runs" / run_id / "checkpoints"))
+    (*_, step) = kept.steps()
+    newest, wrong = kept.newest()
+    assert newest.step == step and not wrong
+    said = full.err.splitlines()[-1]
+    assert "can't write there (No space left on device); make room" in said
+    assert said.endswith(f"; --resume {run_id} goes on from its last checkpoint, of step {step}")
+    assert "Traceback" not in full.err
+    disk.free()
+    done = run(*command, "--resume", run_id, "--json", **options).json
+    artifact = disk.seen / Path(done["artifact"]).relative_to(disk.place)
+    found = load_file(artifact / "weights.safetensors")
+    assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in found.items())
+    assert not [path for path in storage.rglob("*") if path.name.startswith(".")]
+    assert not list(storage.glob("runs/*"))
