@@ -67,8 +67,9 @@ def main() -> None:
 
 def scores(prepared: PreparedData, recipe: Recipe) -> Iterator[float]:
     """Macro-F1 on dev, then on test, then accuracy on test."""
-    weights = fit_weights(recipe, training_data(prepared, recipe), Team())
-    artifact = calibrated(recipe, prepared, weights.state)
+    data = training_data(prepared, recipe)
+    weights = fit_weights(recipe, data, Team())
+    artifact = calibrated(recipe, prepared, weights.state, data)
     yield artifact.metrics["macro_f1"]
     found = tested(artifact, prepared)
     yield from (found["macro_f1"], found["accuracy"])

@@ -60,6 +60,7 @@ def main(kinds: list[str]) -> None:
 def recipe_of(kind: str) -> Recipe:
     rows = ROWS_PER_STEP.get(kind, 256)
     settings = [f"model.kind={kind}", "train.epochs=3", "train.early_stop=0"]
+    settings += ["model.residual=false", "model.vectors=none", "train.augment.drop=0"]
     return load_recipe(RECIPE, [*settings, f"train.rows_per_step={rows}"])
 
 
@@ -84,7 +85,7 @@ def in_processes(work: Any, recipe: Recipe, size: int) -> float:
     processes = [context.Process(target=_work, args=one) for one in given]
     for process in processes:
         process.start()
-    found: float = answers.get()
+    found: float = answers.get(timeout=600)
     for process in processes:
         process.join()
     return found

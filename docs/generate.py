@@ -144,7 +144,7 @@ def words(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         return f"[{', '.join('…' if part is ... else words(part) for part in inner)}]"
     if get_origin(annotation) is dict:
-        return "table of dimensions"
+        return "table of dimensions" if inner[1] is Dimension else f"table of {words(inner[1])}s"
     if issubclass(annotation, BaseModel):
         return f"`{{{', '.join(annotation.model_fields)}}}`"
     return NAMES[annotation]

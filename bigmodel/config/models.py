@@ -1,8 +1,8 @@
 """Sections about models: the kinds, and what each is made of."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bigmodel.config.section import Section
 
@@ -36,6 +36,13 @@ class LinearConfig(NgramSection):
         description="Scale features by the naive-Bayes ratios of each class; both: the mean of a "
         "model with and one without, in twice the time.",
     )
+
+    @field_validator("nb", mode="before")
+    @classmethod
+    def _was_auto(cls, written: Any) -> Any:
+        """Of a release before, where it meant: with two classes."""
+        return True if written == "auto" else written
+
     tolerance: float = Field(
         0.03,
         gt=0,

@@ -8,7 +8,7 @@ from bigmodel.config.section import Section
 
 
 class AugmentConfig(Section):
-    """Training texts changed anew in each epoch; kinds of words, where nothing else is said."""
+    """Training texts changed anew in each step; kinds of words, where nothing else is said."""
 
     drop: float = Field(
         0.0, ge=0, lt=1, description="Share of words read as unknown (`bag`: of n-grams)."
@@ -23,10 +23,11 @@ class AugmentConfig(Section):
 
 
 class TrainConfig(Section):
-    """One optimisation run; `linear` is solved by Newton's method and reads few of these keys."""
+    """One optimisation run; `linear` is solved by Newton's method and reads only `epochs`,
+    `class_weights`, `logit_adjustment`, and the keys of workers and checkpoints."""
 
     epochs: int = Field(10, gt=0, description="Passes over the rows; `linear`: outer steps.")
-    learning_rate: float = Field(1e-3, gt=0, description="Highest rate; unused by `linear`.")
+    learning_rate: float = Field(1e-3, gt=0, description="The highest rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How the rate falls to 0 after the warm-up, or stays."
     )
@@ -37,7 +38,9 @@ class TrainConfig(Section):
     accumulate: int = Field(
         1, gt=0, description="Slices of a step that a worker computes one after another."
     )
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Unused by `linear`.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(
+        "adam", description="How a step uses its gradient."
+    )
     weight_decay: float = Field(
         0.0, ge=0, description="Of matrices, not of biases; of vectors in a table when touched."
     )
@@ -118,8 +121,11 @@ class TrainConfig(Section):
             )
         if self.logit_adjustment != "auto" and self.logit_adjustment < 0:
             raise ValueError(f"logit_adjustment is {self.logit_adjustment}; it is at least 0")
-        if isinstance(self.class_weights, dict) and min(self.class_weights.values(), default=1) < 0:
-            raise ValueError(f"class_weights is {self.class_weights}; a weight is at least 0")
+        if (
+            isinstance(self.class_weights, dict)
+            and min(self.class_weights.values(), default=1) <= 0
+        ):
+            raise ValueError(f"class_weights is {self.class_weights}; a weight is greater than 0")
         return self
 
 

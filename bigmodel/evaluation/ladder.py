@@ -39,13 +39,20 @@ def of_kind(recipe: Recipe, kind: str) -> Recipe:
     if kind == recipe.model.kind:
         return recipe
     written = recipe.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    for name, defaults in KIND_DEFAULTS[recipe.model.kind].items():
-        section = written[name]
-        written[name] = {k: v for k, v in section.items() if v != defaults.get(k)}
+    written = _without(written, KIND_DEFAULTS[recipe.model.kind])
     merge(written, {"model": {"kind": kind}})
     if kind in ("linear", "bag"):  # they read no words in order
         written["model"] |= {"residual": False, "vectors": "none"}
     return make_recipe(written, recipe.name)
+
+
+def _without(tree: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree of tables less the values that are also in `defaults`."""
+    return {
+        key: _without(value, defaults.get(key, {})) if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if isinstance(value, dict) or key not in defaults or value != defaults[key]
+    }
 
 
 def climb(rungs: Mapping[str, Rung], rows: Labelled, *, margin: float, seed: int) -> dict[str, Any]:

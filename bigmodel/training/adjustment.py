@@ -7,8 +7,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from bigmodel.config import TrainConfig
 from bigmodel.metrics import Ids, confusion, fit_temperature, summary
 from bigmodel.models import LinearNgrams, Net, Residual
+from bigmodel.training.loss import class_factor
+from bigmodel.training.rows import Rows, StoredRows
 
 _TRIED = np.round(np.arange(0, 1.01, 0.05), 2)
 
@@ -16,14 +19,15 @@ _TRIED = np.round(np.arange(0, 1.01, 0.05), 2)
 def shift_of(
     scores: npt.NDArray[np.float32],
     truth: Ids,
-    counts: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
     amount: float | Literal["auto"],
 ) -> npt.NDArray[np.float32]:
     """What is added to each class's score [L], zero on average.
 
     scores [N, L] and truth [N] are those of the valid rows, `counts` [L] the training rows of each
-    class. -amount * ln(share of the class), in units of the scores, whose temperature says how many
-    of them make a factor of e. "auto": the smallest amount, 0 to 1, of the best macro-F1.
+    class as the model was shown them. -amount * ln(share of the class), in units of the scores,
+    whose temperature says how many of them make a factor of e. "auto": the smallest amount, 0 to 1,
+    of the best macro-F1.
     """
     share = (counts + 1) / (counts + 1).sum()
     towards = -np.log(share) * fit_temperature(scores, truth)
@@ -32,6 +36,17 @@ def shift_of(
         found = [_macro_f1(scores + tried * towards, truth) for tried in _TRIED]
         amount = float(_TRIED[np.argmax(found)])
     return np.asarray(amount * towards, np.float32)
+
+
+def learnt_counts(
+    rows: Rows | StoredRows, config: TrainConfig, names: tuple[str, ...]
+) -> npt.NDArray[np.float64]:
+    """How many rows of each class [L] the model was shown, with weights and resampling."""
+    factor = class_factor(rows.label, rows.weight, config.class_weights, names)
+    weight = rows.weight * factor[rows.label]
+    counts = np.bincount(rows.label, weight, minlength=len(names))
+    power = {"none": 1.0, "root": 0.5, "balanced": 0.0}[config.resample]
+    return np.asarray(np.where(counts > 0, counts**power, 0.0))
 
 
 def add_to_bias(model: nn.Module, shift: npt.NDArray[np.float32]) -> None:

@@ -15,6 +15,7 @@ from bigmodel.config import LinearConfig, Recipe
 from bigmodel.data.batches import by_length, pad, take
 from bigmodel.metrics import fit_temperature
 from bigmodel.models.linear import LinearNgrams
+from bigmodel.training.folds import deal
 from bigmodel.training.linear import fit_linear
 from bigmodel.training.rows import Floats, Ids, Rows
 from bigmodel.training.team import Team
@@ -60,18 +61,22 @@ def fit_base(
     valid: Rows,
     team: Team,
     *,
+    weight: Floats,
     num_ids: int,
     num_labels: int,
     on_note: Callable[[str], None],
 ) -> Base:
-    """From rows whose texts are n-grams; every member of the team has the same in the end."""
+    """From rows whose texts are n-grams; every member of the team has the same in the end.
+
+    `weight` [N] in the loss, with that of the class; rows near each other share a fold.
+    """
 
     def fitted(rows: Ids, config: LinearConfig, max_steps: int) -> dict[str, Tensor]:
         some = replace(
             train,
             texts=take(train.texts, rows),
             label=train.label[rows],
-            weight=train.weight[rows],
+            weight=weight[rows],
         )
         return fit_linear(
             config,
@@ -85,7 +90,8 @@ def fit_base(
     whole = recipe.model.linear
     quick = whole.model_copy(update={"tolerance": max(_QUICK_TOLERANCE, whole.tolerance)})
     model = LinearNgrams(whole, num_ids=num_ids, num_labels=num_labels)
-    fold = np.random.default_rng((recipe.seed, 3)).permutation(len(train)) % _FOLDS
+    unit = np.arange(len(train)) if train.unit is None else train.unit
+    fold = deal(unit, _FOLDS, seed=recipe.seed)
     said = np.zeros((len(train), num_labels), np.float32)
     for number in range(_FOLDS):
         on_note(f"linear part, fold {number + 1} of {_FOLDS}")
@@ -95,7 +101,8 @@ def fit_base(
     on_note("linear part, all rows")
     linear = fitted(np.arange(len(train)), whole, _STEPS)
     model.load_state_dict(linear)
-    scale = 1 / fit_temperature(said, train.label)
+    own = train.weight == train.weight.max()  # a source that counts less doesn't say how sure to be
+    scale = 1 / fit_temperature(said[own], train.label[own])
     return Base(linear, said, _scores(model, valid, np.arange(len(valid))), scale)
 
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 from torch import Tensor
 
 from bigmodel.abstention import NEVER, threshold
@@ -13,13 +12,17 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData, PreparedRows
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
-from bigmodel.training.adjustment import add_to_bias, shift_of
+from bigmodel.training.adjustment import add_to_bias, learnt_counts, shift_of
+from bigmodel.training.rows import TrainingData
 
 log = logging.getLogger(__name__)
 
 
-def calibrated(recipe: Recipe, prepared: PreparedData, weights: Mapping[str, Tensor]) -> Artifact:
-    """The artefact with a temperature and metrics from the raw texts of the valid split."""
+def calibrated(
+    recipe: Recipe, prepared: PreparedData, weights: Mapping[str, Tensor], data: TrainingData
+) -> Artifact:
+    """The artefact with a temperature and metrics from the raw texts of the valid split; `data` is
+    what the weights were trained on."""
     encoder, labels = prepared.encoder(), prepared.labels
     model = build_model(
         recipe.model,
@@ -32,9 +35,8 @@ def calibrated(recipe: Recipe, prepared: PreparedData, weights: Mapping[str, Ten
     texts, truth = prepared.rows("valid")
     scores = draft.score(texts).scores
     if amount := recipe.train.logit_adjustment:
-        counts = prepared.summary["splits"]["train"]
-        numbers = np.array([counts.get(name, 0) for name in labels.names])
-        shift = shift_of(scores, truth, numbers, amount)
+        learnt = learnt_counts(data.train, recipe.train, data.labels)
+        shift = shift_of(scores, truth, learnt, amount)
         add_to_bias(model, shift)
         scores = scores + shift
     counts = confusion(truth, scores.argmax(1), len(draft.labels))

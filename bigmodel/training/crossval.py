@@ -1,6 +1,5 @@
 """Cross-validation: every training row answered by a model that never saw it or its like."""
 
-import heapq
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +13,14 @@ from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedRows
 from bigmodel.data.schema import LabelSet
-from bigmodel.data.split import SEEN_SPLITS, Keys, group_key, join
+from bigmodel.data.split import SEEN_SPLITS, Keys
 from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
 from bigmodel.models import build_model
 from bigmodel.text.encoder import EncoderRecipe
-from bigmodel.training.adjustment import add_to_bias, shift_of
+from bigmodel.training.adjustment import add_to_bias, learnt_counts, shift_of
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.folds import deal, units
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
 
@@ -115,15 +115,9 @@ def _dealt_rows(prepared: PreparedRows, recipe: Recipe) -> tuple[pa.Table, Keys,
     return table, unit, _folds(unit, recipe.evaluate.folds, seed=recipe.seed)
 
 
-def units(table: pa.Table) -> Keys:
-    """What stays in one fold [rows]: rows near each other, or of one group."""
-    group = [group_key(value) for value in table["group"].to_pylist()]
-    return join(table["unit"].to_numpy(), np.array(group, np.int64))
-
-
 def _folds(unit: Keys, folds: int, *, seed: int) -> Ids:
     """The fold of each row; every fold has rows, and leaves units to train and to validate on."""
-    fold = _deal(unit, folds, seed=seed)
+    fold = deal(unit, folds, seed=seed)
     names, first = np.unique(unit, return_index=True)
     held = np.bincount(fold[first], minlength=folds)
     if not held.all() or len(names) - held.max() < 2:
@@ -138,24 +132,7 @@ def _folds(unit: Keys, folds: int, *, seed: int) -> Ids:
 def _held_out(unit: Keys, *, seed: int) -> npt.NDArray[np.bool_]:
     """About one in _VALID of the rows of at least two units: whole units, and not all."""
     hands = min(_VALID, len(np.unique(unit)))
-    return np.asarray(_deal(unit, hands, seed=seed) == hands - 1)
-
-
-def _deal(unit: Keys, hands: int, *, seed: int) -> Ids:
-    """A number below `hands` for each row, the same for a unit; hands of almost equal rows.
-
-    The largest unit comes first, of equal ones any; each goes to the hand that has the fewest rows
-    (Graham's LPT rule, 1969).
-    """
-    _, place, sizes = np.unique(unit, return_inverse=True, return_counts=True)
-    chance = np.random.default_rng(seed).permutation(len(sizes))
-    held = [(0, hand) for hand in range(hands)]
-    dealt = np.zeros(len(sizes), np.int64)
-    for number in np.lexsort((chance, -sizes)):
-        rows, hand = held[0]
-        dealt[number] = hand
-        heapq.heapreplace(held, (rows + int(sizes[number]), hand))
-    return np.asarray(dealt[place])
+    return np.asarray(deal(unit, hands, seed=seed) == hands - 1)
 
 
 def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
@@ -175,7 +152,7 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
     data = TrainingData.of(
         encoder,
         dealt.labels.names,
-        Rows(encoder.encode(of(train)), truth[train], dealt.weight[train]),
+        Rows(encoder.encode(of(train)), truth[train], dealt.weight[train], unit=dealt.unit[train]),
         Rows(encoder.encode(of(valid)), truth[valid], dealt.weight[valid]),
     )
     model = build_model(
@@ -188,8 +165,8 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
     draft = Artifact(recipe, dealt.labels, encoder, model)
     scores = draft.score(of(valid)).scores
     if amount := recipe.train.logit_adjustment:
-        counts = np.bincount(truth[train], minlength=data.num_labels)
-        shift = shift_of(scores, truth[valid], counts, amount)
+        learnt = learnt_counts(data.train, recipe.train, data.labels)
+        shift = shift_of(scores, truth[valid], learnt, amount)
         add_to_bias(model, shift)
         scores = scores + shift
     temperature = fit_temperature(scores, truth[valid])

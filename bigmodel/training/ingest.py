@@ -8,6 +8,8 @@ import numpy as np
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData, SealedFolder, encoded_of
 from bigmodel.text.features import Encoded
+from bigmodel.training.folds import units
+from bigmodel.training.loss import check_class_weights
 from bigmodel.training.rows import Floats, Ids, RowNames, Rows, StoredRows, TrainingData
 
 _WINDOWS = 4  # of the memory that rows may take: one is trained on while garbage of others waits
@@ -17,8 +19,9 @@ def training_data(prepared: PreparedData, recipe: Recipe) -> TrainingData:
     """The encoded training and valid rows of a prepared folder, all that the recipe's kind needs.
 
     Training rows of more than `train.memory_mb` stay where they are, unless the kind has to have
-    all of them at once.
+    all of them at once. RecipeError where a class weight is of no label.
     """
+    check_class_weights(recipe.train.class_weights, prepared.labels.names)
     encoder = prepared.encoder()
     size = sum(prepared.encodings.files[name][0] for name in prepared.encodings.parts("train"))
     large = size > recipe.train.memory_mb * 1_000_000
@@ -34,7 +37,8 @@ def training_data(prepared: PreparedData, recipe: Recipe) -> TrainingData:
 
 
 def rows_in_memory(prepared: PreparedData, recipe: Recipe) -> Rows:
-    return Rows(*prepared.encoded("train"), named=_names(prepared))
+    unit = units(prepared.of_splits("train", columns=["unit", "group"]))
+    return Rows(*prepared.encoded("train"), unit=unit, named=_names(prepared))
 
 
 def stored_rows(prepared: PreparedData, recipe: Recipe) -> StoredRows:

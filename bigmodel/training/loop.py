@@ -66,8 +66,8 @@ class Loop:
             if len(places):
                 batch = data.batch(rows[places], texts, places).to(self._team.device)
                 labels = self._tensor(data.label[rows[places]])
-                losses = self._losses(batch, labels, chance)
-                part = (self._tensor(weight[places]) * losses).sum() / total
+                own_weight = self._tensor(weight[places])
+                part = self._losses(batch, labels, own_weight, chance).sum() / total
                 part.backward()  # type: ignore[no-untyped-call]
                 loss += part.detach()
         gradients = self.parameters.gradients()
@@ -90,6 +90,15 @@ class Loop:
                     f"{named()}; lower train.learning_rate, or set train.clip_norm"
                 )
 
+    def check_weights(self) -> None:
+        """ModelError where anything isn't a number: a step with a good loss may leave that."""
+        self.check()
+        if not all(bool(t.isfinite().all()) for t in self.parameters.state().values()):
+            raise ModelError(
+                f"the weights are no numbers after step {self.step} of {self._num_steps}; lower "
+                "train.learning_rate, or set train.clip_norm"
+            )
+
     def mean_loss(self) -> float:
         """By weight of row, over the steps since the last call."""
         loss, weight = self._sums.tolist()
@@ -106,16 +115,19 @@ class Loop:
         self._sums.copy_(state["sums"])
         self.step = step
 
-    def _losses(self, batch: Batch, labels: Tensor, chance: np.random.Generator) -> Tensor:
+    def _losses(
+        self, batch: Batch, labels: Tensor, weight: Tensor, chance: np.random.Generator
+    ) -> Tensor:
+        """Of each row, weighted; of a mixture both labels count with their own row's weight."""
         alpha = self._config.augment.mix_up
         share = chance.beta(alpha, alpha) if alpha else 1.0
         other = torch.randperm(len(labels)).to(self._team.device) if alpha else None
         with torch.autocast(self._team.device.type, torch.bfloat16, enabled=self._autocast):
             scores = self.parameters.call(self._mixing, batch, other, share).float()
-        losses = self._loss(scores, labels)
+        losses = weight * self._loss(scores, labels)
         if other is None:
             return losses
-        return share * losses + (1 - share) * self._loss(scores, labels[other])
+        return share * losses + (1 - share) * weight[other] * self._loss(scores, labels[other])
 
     def _note(self, loss: Tensor, weight: float, named: Callable[[], str]) -> None:
         self._sums += torch.stack([loss.double() * weight, torch.full_like(self._sums[0], weight)])

@@ -1,6 +1,8 @@
 """What a step's rows cost: weighted, smoothed, focal, mixed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bigmodel.config import TrainConfig
+from bigmodel.errors import RecipeError
+
+ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,15 @@ class Loss:
         )
         if self.focal_gamma:
             own = torch.log_softmax(scores, 1).gather(1, labels[:, None])[:, 0].exp()
-            losses = losses * (1 - own) ** self.focal_gamma
+            wrong = (1 - own).clamp(min=1e-6)  # of a power below 1 the slope at 0 is no number
+            losses = losses * wrong**self.focal_gamma
         return losses
 
 
 def class_factor(
     label: npt.NDArray[np.int64],
     weight: npt.NDArray[np.float32],
-    class_weights: "str | dict[str, float]",
+    class_weights: ClassWeights,
     names: tuple[str, ...],
 ) -> npt.NDArray[np.float32]:
     """What a row of each class [L] counts: 1 each, given by name, or balanced.
@@ -50,3 +56,13 @@ def class_factor(
     sums = np.bincount(label, weight, minlength=len(names))
     factor = sums.sum() / (len(names) * np.where(sums > 0, sums, 1))
     return np.asarray(factor, np.float32)
+
+
+def check_class_weights(class_weights: ClassWeights, names: Sequence[str]) -> None:
+    """RecipeError for a weight of a label that there isn't."""
+    unknown = set(class_weights) - set(names) if isinstance(class_weights, dict) else set()
+    if unknown:
+        raise RecipeError(
+            f"train.class_weights: {min(unknown)} is no label of the data (found: "
+            f"{', '.join(names)}); correct it, or take it out"
+        )

@@ -134,6 +134,7 @@ class NetRun:
             _of_ngrams(data.train),
             _of_ngrams(data.valid),
             self._team,
+            weight=data.weighted(self._recipe.train.class_weights).weight,
             num_ids=data.num_ngrams,
             num_labels=data.num_labels,
             on_note=self._watch.on_note,
@@ -151,7 +152,7 @@ class NetRun:
         )
 
     def _save(self) -> None:
-        self._loop.check()  # a checkpoint holds nothing that isn't a number
+        self._loop.check_weights()
         tensors = {f"loop.{name}": tensor for name, tensor in self._loop.state().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
         if self._base:

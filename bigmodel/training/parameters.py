@@ -45,7 +45,7 @@ class Parameters:
         self._average = {n: torch.zeros_like(t) for n, t in self._trained.items()} if ema else {}
         ids = next(iter(self._tables.values())).shape[0] if self._tables else 0
         self._touched_at = torch.zeros(ids, dtype=torch.int64, device=self.flat.device)
-        self._rows = torch.zeros(0, dtype=torch.int64)
+        self._rows = torch.zeros(0, dtype=torch.int64, device=self.flat.device)
         self._leaves: dict[str, Tensor] = {}
         self._looked_up: dict[str, Tensor] = {}
 
@@ -76,7 +76,6 @@ class Parameters:
         self._optimizer.update(self.flat, self.gradient, dense, decayed=self._decayed, **about)
         if self._ema:
             self._average[""].lerp_(self.flat, 1 - self._ema)
-        rested = self._ema ** (number - 1 - self._touched_at[self._rows]).float()[:, None]
         for name, leaf in self._leaves.items():
             gradient = _gradient_of(leaf)
             gradient[0] = 0  # padding
@@ -88,7 +87,8 @@ class Parameters:
                 moment.index_copy_(0, self._rows, rows)
             if before is not None:
                 average = self._average[name].index_select(0, self._rows)
-                average = torch.lerp(before, average, rested).lerp_(values, 1 - self._ema)
+                rested = self._ema ** (number - 1 - self._touched_at[self._rows]).float()
+                average = torch.lerp(before, average, rested[:, None]).lerp_(values, 1 - self._ema)
                 self._average[name].index_copy_(0, self._rows, average)
         self._touched_at[self._rows] = number
 

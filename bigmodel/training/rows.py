@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import torch
 from bigmodel.data.batches import Batch, pad
 from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.features import Encoded, Vocabulary, concatenate
-from bigmodel.training.loss import class_factor
+from bigmodel.training.loss import ClassWeights, class_factor
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -24,14 +23,16 @@ class Rows:
     """Rows to train or to validate on.
 
     `texts` without n-grams beside words; `label`, `weight` [N], the latter in the loss; `base`
-    [N, L] what the linear part of a residual says of each, or None; `named` puts some rows into
-    words, by file and row.
+    [N, L] what the linear part of a residual says of each, or None; `unit` [N], equal in rows that
+    are near each other, or None where no two are; `named` puts some rows into words, by file and
+    row.
     """
 
     texts: Encoded
     label: Ids
     weight: Floats
     base: Floats | None = None
+    unit: Ids | None = None
     named: Callable[[Ids], str] = str
 
     def __len__(self) -> int:
@@ -87,9 +88,8 @@ class StoredRows:
     """Training rows whose texts stay in storage: `read` gives those of a part.
 
     Part i holds the rows bounds[i] to bounds[i + 1]. An epoch goes through windows of parts, each
-    read when its turn comes: of what is in memory only labels, weights and names grow with the
-    rows. Which parts share a window follows from the seed; no window has more than `most` rows,
-    unless a part has.
+    read when its turn comes: in memory are some numbers a row, and the texts of one window. Which
+    parts share a window follows from the seed; none has more than `most` rows, unless a part has.
     """
 
     read: Callable[[int], Encoded]
@@ -178,13 +178,13 @@ class TrainingData:
     def num_labels(self) -> int:
         return len(self.labels)
 
-    def weighted(self, class_weights: Any) -> Rows | StoredRows:
+    def weighted(self, class_weights: ClassWeights) -> Rows | StoredRows:
         """The training rows, each with its source's weight times its class's."""
         rows = self.train
         factor = class_factor(rows.label, rows.weight, class_weights, self.labels)
         return rows.weighted(rows.weight * factor[rows.label])
 
-    def in_memory(self, class_weights: Any) -> Rows:
+    def in_memory(self, class_weights: ClassWeights) -> Rows:
         """The same, of rows that are all in memory."""
         rows = self.weighted(class_weights)
         assert isinstance(rows, Rows)

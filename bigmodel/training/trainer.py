@@ -87,7 +87,7 @@ def fit(
     place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
     with progress.stage("seal", total=len(data.valid)) as stage:
         if not (sealed := _sealed(place) if resume else None):
-            artifact = calibrated(recipe, prepared, ended.tensors)
+            artifact = calibrated(recipe, prepared, ended.tensors, data)
             sealed = replace(artifact, digest=artifact.save(place.uri))
         stage.update(done=len(data.valid))
     return Fitted(sealed, place.uri, ended.about["history"], run)

@@ -8,7 +8,8 @@ from bigmodel.data.prepare import prepare
 from bigmodel.errors import DataError
 from bigmodel.inspection.suspects import suspects_among
 from bigmodel.recipe import make_recipe
-from bigmodel.training.crossval import _folds, _held_out, cross_validate, units
+from bigmodel.training.crossval import _folds, _held_out, cross_validate
+from bigmodel.training.folds import units
 
 FOLDS = 4
 

@@ -1,13 +1,16 @@
 """Logit adjustment: rare classes are said more often, as often as serves macro-F1."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_training import NUM_IDS, data_for, recipe_of
 
+from bigmodel.config import TrainConfig
 from bigmodel.data.batches import pad
 from bigmodel.models import build_model
-from bigmodel.training.adjustment import _macro_f1, add_to_bias, shift_of
+from bigmodel.training.adjustment import _macro_f1, add_to_bias, learnt_counts, shift_of
 
 
 def unequal(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,6 +42,18 @@ def test_auto_takes_the_amount_that_serves_macro_f1_best():
 def test_equal_classes_are_left_alone():
     scores, truth, _ = unequal()
     assert not shift_of(scores, truth, np.array([30, 30, 30]), "auto").any()
+
+
+def test_what_a_model_was_shown_counts_with_weights_and_resampling():
+    data = data_for(recipe_of("linear"))
+    rows = replace(data.train, weight=np.where(data.train.label == 0, 2.0, 1.0).astype(np.float32))
+    plain = np.bincount(rows.label)
+    counts = learnt_counts(rows, TrainConfig(), data.labels)
+    assert counts.tolist() == (plain * [2, 1, 1]).tolist()
+    halved = learnt_counts(rows, TrainConfig(class_weights={"甲": 0.5}), data.labels)
+    assert halved.tolist() == plain.tolist()
+    for config in (TrainConfig(class_weights="balanced"), TrainConfig(resample="balanced")):
+        assert len(set(np.round(learnt_counts(rows, config, data.labels), 3))) == 1
 
 
 @pytest.mark.parametrize("kind", ["linear", "bag", "mlp", "residual-cnn"])

@@ -41,7 +41,7 @@ WITHOUT_RAY = (
     "training.loss", "training.optimizer", "training.order", "training.parameters",
     "training.rows", "training.runs", "training.augment", "training.calibration",
     "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
-    "training.watch",
+    "training.watch", "training.folds",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
     "versions", "registry", "pyfunc",
 )  # fmt: skip

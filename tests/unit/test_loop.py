@@ -16,6 +16,7 @@ from small_training import (
     recipe_of,
     stored,
     training_data,
+    words_data,
 )
 
 from bigmodel.config import Recipe, TrainConfig
@@ -25,12 +26,13 @@ from bigmodel.metrics import log_loss
 from bigmodel.models import build_model
 from bigmodel.recipe import with_values
 from bigmodel.training import netrun
+from bigmodel.training.base import fit_base
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.fitting import Weights, fit_weights
 from bigmodel.training.loop import Loop, validate
 from bigmodel.training.optimizer import Optimizer, rate
 from bigmodel.training.parameters import Parameters
-from bigmodel.training.rows import TrainingData
+from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
 from bigmodel.training.vectors import ppmi_vectors
 
@@ -93,8 +95,10 @@ def test_a_run_that_stops_after_any_step_goes_on_to_the_same_bytes(kind):
         assert losses[0] == losses[1]
 
 
-def test_a_linear_run_goes_on_to_the_same_bytes():
-    recipe = with_values(recipe_of("linear", epochs=6), {"model.linear.tolerance": 1e-6})
+@pytest.mark.parametrize("nb", [True, "both"])
+def test_a_linear_run_goes_on_to_the_same_bytes(nb):
+    settings = {"model.linear.tolerance": 1e-6, "model.linear.nb": nb}
+    recipe = with_values(recipe_of("linear", epochs=6), settings)
     whole = EveryStep()
     expected = fit_weights(recipe, training_data(), Team(), whole)
     assert len(whole.kept) > 2
@@ -147,6 +151,29 @@ def test_a_run_over_rows_in_storage_goes_on_to_the_same_bytes():
     for checkpoint in whole.kept[1::4]:
         found = fit_weights(recipe, data, Team(), EveryStep(checkpoint)).state
         assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_what_the_linear_part_says_of_a_row_is_not_learnt_from_its_like():
+    data = words_data()
+    label = np.random.default_rng(5).integers(0, 3, 90)
+    chosen = np.repeat(np.arange(90), 2)  # each text twice, under a label of chance
+    texts = take(data.train.texts.ngrams, chosen)
+    twice = Rows(texts, label[chosen], np.ones(180, np.float32), unit=chosen)
+    given = {"weight": twice.weight, "num_ids": NUM_IDS, "num_labels": 3, "on_note": print}
+    right = []
+    for rows in (twice, replace(twice, unit=None)):
+        base = fit_base(recipe_of("residual-cnn"), rows, twice, Team(), **given)
+        right.append(np.mean(base.train.argmax(1) == twice.label))
+    assert right[0] < 0.45 < right[1]
+
+
+def test_reduced_precision_trains_as_well():
+    for kind in NETS:
+        recipe = recipe_of(kind, epochs=2, precision="bf16", learning_rate=0.01)
+        exact = with_values(recipe, {"train.precision": "fp32"})
+        found, expected = (fit_weights(r, data_for(r), Team()).history for r in (recipe, exact))
+        assert found[-1].loss == pytest.approx(expected[-1].loss, rel=0.05)
+        assert found[-1].loss != expected[-1].loss
 
 
 def test_vectors_from_neighbours_are_where_a_net_starts():

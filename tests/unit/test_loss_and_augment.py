@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from bigmodel.config import AugmentConfig, TrainConfig
+from bigmodel.errors import RecipeError
 from bigmodel.text.features import Encoded
 from bigmodel.training.augment import augmented
-from bigmodel.training.loss import Loss, class_factor
+from bigmodel.training.loss import Loss, check_class_weights, class_factor
 
 SCORES = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.4, 0.3], [-3.0, 1.0, 4.0]])
 LABELS = torch.tensor([0, 1, 0])
@@ -30,6 +31,22 @@ def test_focal_loss_lets_rows_that_are_right_count_less():
     assert torch.allclose(focal, plain * (1 - right) ** 2)
     ratio = focal / plain
     assert ratio[0] < ratio[1] < ratio[2]
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_focal_loss_of_a_row_that_is_wholly_right_has_a_slope(gamma):
+    scores = torch.tensor([[40.0, 0.0]], requires_grad=True)
+    Loss.of(TrainConfig(loss="focal", focal_gamma=gamma))(scores, torch.tensor([0])).backward()
+    assert scores.grad.isfinite().all()
+
+
+def test_a_weight_of_no_label_is_refused():
+    with pytest.raises(
+        RecipeError, match="好评 is no label of the data .found: 正面"
+    ):
+        check_class_weights({"正面": 2.0, "好评": 3.0}, ("正面", "负面"))
+    check_class_weights("balanced", ("正面", "负面"))
+    check_class_weights({"正面": 2.0}, ("正面", "负面"))
 
 
 @pytest.mark.parametrize("own", [np.ones(90), 0.1 + np.arange(90) % 4])
