@@ -39,8 +39,13 @@ docs: setup
 	$(BIN)/python docs/generate.py
 
 bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.accuracy
 	$(BIN)/python -m benchmarks.near_duplicates
 	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.prepare --kind mlp
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.first_step
+	$(BIN)/python -m benchmarks.imbalance
+	$(BIN)/python -m benchmarks.results

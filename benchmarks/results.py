@@ -36,6 +36,15 @@ from bigmodel.training.trainer import fit
 
 DATA = Path(os.environ.get("BIGMODEL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RECIPES = Path("jobs/recipes")
+SHIPPED = {
+    "thucnews10": ["headlines"],
+    "toutiao15": ["headlines"],
+    "chnsenticorp": ["two_sources"],
+    "shopping_sentiment": ["headlines"],
+    "shopping_category_imbalanced": ["categories"],
+}
+"""Each set's recipes besides the kinds."""
+SECOND = "sentiment_large"
 KINDS = {kind: [f"model.kind={kind}"] for kind in ("linear", "bag", "mlp", "cnn", "rnn")}
 KINDS["transformer"] = ["model.kind=transformer"]
 
@@ -81,6 +90,9 @@ def rows_of(name: str, models: list[str], storage: str) -> Iterator[Row]:
 def recipe_of(name: str, model: str, storage: str) -> Recipe:
     """A shipped recipe or a kind with its defaults, on the files of a set."""
     files = [f'data.train="{DATA / name}/train.csv"', f'data.valid="{DATA / name}/dev.csv"']
+    if model == "two_sources":
+        more = f'{{path = "{DATA / SECOND}/train.csv", weight = 0.1}}'
+        files[0] = f'data.train=[{{path = "{DATA / name}/train.csv"}}, {more}]'
     if (DATA / name / "test.csv").exists():
         files.append(f'data.test="{DATA / name}/test.csv"')
     else:
@@ -116,15 +128,6 @@ def scored_split(recipe: Recipe) -> str:
     return "test" if recipe.data.test else "valid"
 
 
-SETS = (
-    "thucnews10",
-    "toutiao15",
-    "chnsenticorp",
-    "shopping_sentiment",
-    "shopping_category_imbalanced",
-)
-
 if __name__ == "__main__":
-    chosen = sys.argv[1:2] or list(SETS)
-    for one in chosen:
-        main(one, sys.argv[2:] or [*BASELINES, *KINDS, "headlines"])
+    for one in sys.argv[1:2] or list(SHIPPED):
+        main(one, sys.argv[2:] or [*BASELINES, *KINDS, *SHIPPED[one]])
