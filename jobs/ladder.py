@@ -92,10 +92,8 @@ def train_all(recipe: "Recipe", *, run_id: str) -> "dict[str, Rung]":
         one = of_kind(recipe, kind)
         prepared = prepare(one)
         fitted = fit(prepared, one, run_id=f"{run_id}-{kind}", grows=in_submitted_job())
-        num_rows = sum(prepared.summary["splits"]["train"].values())
-        train_s = sum(num_rows / epoch["rows_per_s"] for epoch in fitted.epochs)
         place = folder(fitted.uri)
-        rungs[kind] = Rung(Predictor(fitted.artifact), sum(place.sizes().values()), train_s)
+        rungs[kind] = Rung(Predictor(fitted.artifact), sum(place.sizes().values()), fitted.seconds)
         place.remove()
         fitted.run.remove()
     return rungs

@@ -24,7 +24,7 @@ _WARM_UP = 20
 
 @dataclass(frozen=True)
 class Rung:
-    """A trained kind: the bytes of its artefact, and the seconds that its epochs took."""
+    """A trained kind: the bytes of its artefact, and the seconds that its training took."""
 
     predictor: Predictor
     num_bytes: int

@@ -37,11 +37,15 @@ _GO_ON = "the same command with --resume {} goes on"
 
 @dataclass(frozen=True)
 class Fitted:
-    """A sealed artefact, where it is, the epochs that led to it, and what can go with its run."""
+    """A sealed artefact, where it is, the epochs that led to it, and what can go with its run.
+
+    `seconds` that training took in the workers, since the last time that it began.
+    """
 
     artifact: Artifact
     uri: str
     epochs: list[dict[str, float]]
+    seconds: float
     run: StoredRun
 
 
@@ -90,7 +94,7 @@ def fit(
             artifact = calibrated(recipe, prepared, ended.tensors, data)
             sealed = replace(artifact, digest=artifact.save(place.uri))
         stage.update(done=len(data.valid))
-    return Fitted(sealed, place.uri, ended.about["history"], run)
+    return Fitted(sealed, place.uri, ended.about["history"], ended.about["seconds"], run)
 
 
 def _sealed(place: Folder) -> Artifact | None:

@@ -1,6 +1,7 @@
 """What each Ray Train worker runs: its place in the team, its threads, its weights."""
 
 import os
+import time
 from typing import Any
 
 
@@ -29,7 +30,9 @@ def train_worker(job: dict[str, Any]) -> None:
         fit_weights(recipe, data, team, Follower(start))
         return
     keeper = Keeper(start, run.checkpoints, teller, every_s=recipe.train.checkpoint_s)
+    began = time.perf_counter()
     with keeper.looking_around(run.run_id):
         weights = fit_weights(recipe, data, team, keeper)
     history = [epoch.as_dict() for epoch in weights.history]
-    run.keep_weights(Checkpoint(1, weights.state, {"history": history}))
+    about = {"history": history, "seconds": time.perf_counter() - began}
+    run.keep_weights(Checkpoint(1, weights.state, about))

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from bigmodel import progress
-from bigmodel.cluster.session import environment, prepare_environment
+from bigmodel.cluster.session import _free_port, environment, prepare_environment
 from bigmodel.config import Recipe
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import make_recipe
@@ -65,7 +65,8 @@ class Losing:
 
 def main(storage: str, csv: str, end: str) -> None:
     prepare_environment()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head = {"num_cpus": 1, "dashboard_port": _free_port()}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1)
     own = {"RAY_ADDRESS": cluster.address}  # else Ray Train's clean-up asks any that runs here
     with environment(own):
