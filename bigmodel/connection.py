@@ -45,7 +45,7 @@ def open_client(storage: str, uri: str | None) -> Any:
         if uri:
             logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # names each retry
             return MlflowClient(tracking_uri=address, registry_uri=address)
-        with _alone(database(storage).parent):
+        with alone(database(storage).parent):
             client = MlflowClient(tracking_uri=address, registry_uri=address)
             client.search_registered_models(max_results=1)  # opens the registry's side as well
         return client
@@ -109,7 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def alone(place: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is made if need be; other processes wait here."""
     place.mkdir(parents=True, exist_ok=True)
     with (place / ".lock").open("w") as file:

@@ -19,7 +19,7 @@ from typing import Any
 import bigmodel
 from bigmodel import outbox
 from bigmodel.config import Recipe
-from bigmodel.connection import Away, answering, database, open_client, server
+from bigmodel.connection import Away, alone, answering, database, open_client, server
 from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.outbox import OURS, Entry
 from bigmodel.recipe import settings_of, to_toml
@@ -203,7 +203,7 @@ def _living(storage: str, uri: str | None, entry: Entry) -> Iterator[None]:
         yield
         return
     mark = marks / entry.run
-    with folder(storage).child("mlflow").locked(), answering(storage, uri):
+    with answering(storage, uri), alone(marks.parent):
         check_stopped(storage, entry.run)  # of two that resume it at once, one goes on
         marks.mkdir(parents=True, exist_ok=True)
         aside = marks.with_name(f"{entry.run}.starting")

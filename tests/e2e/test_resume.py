@@ -268,5 +268,5 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
     artifact = disk.seen / Path(done["artifact"]).relative_to(disk.place)
     found = load_file(artifact / "weights.safetensors")
     assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in found.items())
-    assert not [path for path in storage.rglob("*") if path.name.startswith(".")]
+    assert not [path for path in storage.rglob(".*") if path.name != ".lock"]
     assert not list(storage.glob("runs/*"))
