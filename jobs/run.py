@@ -124,11 +124,10 @@ def run(
 
 
 def searched(recipe: "Recipe", run_id: str) -> "Recipe":
-    """What the search had found when the run began."""
+    """The recipe with what the search had found when the run began."""
     from bigmodel.training.runs import StoredRun
 
-    found = StoredRun(recipe, run_id).as_started()
-    return found.model_copy(update={"storage": recipe.storage})
+    return StoredRun(recipe, run_id).as_searched()
 
 
 if __name__ == "__main__":

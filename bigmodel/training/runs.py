@@ -16,10 +16,10 @@ from bigmodel.training.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
 
-_MAY_CHANGE = (
-    "train.num_workers", "train.use_gpu", "train.max_failures", "train.checkpoint_s",
-    "train.early_stop", "train.learning_rate", "train.clip_norm",
-)  # fmt: skip
+_OF_MACHINES = ("num_workers", "use_gpu", "max_failures", "checkpoint_s")
+_MAY_CHANGE = {
+    f"train.{name}" for name in (*_OF_MACHINES, "early_stop", "learning_rate", "clip_norm")
+}
 """Keys with which a stopped run may go on otherwise; all others of these sections make another."""
 _SECTIONS = ("text.", "model.", "train.")
 _ABOUT = "run.json"
@@ -115,6 +115,8 @@ class StoredRun:
             if not re.fullmatch(r"[\w-]+", self.run_id):  # nothing outside of the folder of runs
                 raise FileNotFoundError
             found: dict[str, Any] = json.loads(self.place.read(_ABOUT))
+            if not {"started", "recipe", "rows"} <= set(found):
+                raise ValueError
             return found
         except FileNotFoundError:
             raise RecipeError(
@@ -122,10 +124,19 @@ class StoredRun:
                 f"(found: {', '.join(unfinished(self.recipe)) or 'none'}); a run that has ended "
                 "well is a version, see: bigmodel models list"
             ) from None
-        except ValueError:
+        except (ValueError, TypeError):
             raise ModelError(
                 f"{self.place.uri}: {_ABOUT} is damaged; train anew without --resume"
             ) from None
+
+    def as_searched(self) -> Recipe:
+        """The recipe as it is given, with the model, texts and training that a search had found
+        when the run was started; how many train it, and how often they may fail, is as given."""
+        before = self.as_started()
+        kept = {name: getattr(self.recipe.train, name) for name in _OF_MACHINES}
+        train = before.train.model_copy(update=kept)
+        update = {"model": before.model, "text": before.text, "train": train, "tune": None}
+        return self.recipe.model_copy(update=update)
 
     def as_started(self) -> Recipe:
         """The recipe that the run was started with."""

@@ -3,11 +3,13 @@
 import logging
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
 
 from bigmodel import progress
@@ -86,7 +88,8 @@ def fit(
     try:
         ended = run.weights() or _train(run, data, use_gpu=use_gpu)
     except BaseException:
-        run.remove_if_empty()
+        with suppress(BigModelError):  # the storage may be what is wrong: that is told
+            run.remove_if_empty()
         raise
     place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
     with progress.stage("seal", total=len(data.valid)) as stage:
@@ -198,7 +201,9 @@ def _way_out(run: StoredRun) -> str:
 
 def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:
     """Ask the workers for one before they are ended, and say what came of it."""
-    now = news.heard(run.run_id)
+    now: dict[str, Any] = {}
+    with suppress(RayError):  # Ray may be what is gone
+        now = news.heard(run.run_id)
     if "share" in now:  # they have begun, and there is something to keep
         stage.say("stopping after a last checkpoint; Ctrl-C again stops at once")
         kept = now.get("kept")

@@ -163,3 +163,12 @@ def test_damaged_weights_are_made_again_from_the_checkpoints_and_never_from_noth
     (run.place.local / "ended" / "0000000001" / "state.json").write_bytes(b"{}")
     with pytest.raises(ModelError, match="no checkpoint of this run is whole"):
         run.weights()
+
+
+def test_what_a_search_had_found_is_gone_on_with_and_the_rest_is_as_given(recipe):
+    found = {"model.kind": "bag", "train.learning_rate": 0.07, "train.max_failures": 1}
+    begun(with_values(recipe, found | {"model.vectors": "none"}), "r1")
+    now = with_values(recipe, {"train.max_failures": 9, "serve.max_replicas": 3, "tune": {}})
+    gone_on = StoredRun(now, "r1").as_searched()
+    assert (gone_on.model.kind, gone_on.train.learning_rate, gone_on.tune) == ("bag", 0.07, None)
+    assert (gone_on.train.max_failures, gone_on.serve.max_replicas) == (9, 3)
