@@ -38,7 +38,7 @@ DATA = Path(os.environ.get("BIGMODEL_TEST_DATA", Path(__file__).parents[2] / "sh
 RECIPES = Path("jobs/recipes")
 SHIPPED = {
     "thucnews10": ["headlines"],
-    "toutiao15": ["headlines"],
+    "toutiao15": ["headlines", "topics"],
     "chnsenticorp": ["two_sources"],
     "shopping_sentiment": ["headlines"],
     "shopping_category_imbalanced": ["categories"],
