@@ -122,10 +122,15 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
 
 
 def _name_unfinished(recipe: "Recipe") -> None:
-    """No run is gone on with by accident, and none is forgotten."""
+    """No run is gone on with by accident, and none is forgotten; what a killed one left that had
+    nothing yet is removed, where a lock can tell that it isn't going on."""
+    from bigmodel.storage import folder
     from bigmodel.tracking import is_living
-    from bigmodel.training.runs import unfinished
+    from bigmodel.training.runs import abandoned, unfinished
 
+    for run in abandoned(recipe) if folder(recipe.storage).local else ():
+        if not is_living(recipe.storage, run.run_id):
+            run.remove()
     stopped = [run for run in unfinished(recipe) if not is_living(recipe.storage, run)]
     if stopped:
         log.warning(

@@ -79,7 +79,10 @@ class _Dealt:
 
 
 def cross_validate(prepared: PreparedRows, recipe: Recipe) -> OutOfFold:
-    """Train `evaluate.folds` models, a Ray task of one process each; DataError of too few units."""
+    """Train `evaluate.folds` models, a Ray task of one process each; DataError of too few units.
+
+    They read labelled texts only: `data.unlabelled` has no part in them.
+    """
     table, unit, fold = _dealt_rows(prepared, recipe)
     truth = prepared.labels.ids(table["label"].to_pylist(), where=prepared.origin.place.uri)
     folds = recipe.evaluate.folds

@@ -151,6 +151,16 @@ class StoredRun:
 
 def unfinished(recipe: Recipe) -> list[str]:
     """Runs of the recipe's model that have something to go on from, oldest first."""
+    return [run.run_id for run in _of_model(recipe) if run.can_go_on()]
+
+
+def abandoned(recipe: Recipe) -> list[StoredRun]:
+    """Those that have nothing: just begun, or killed before their first checkpoint."""
+    return [run for run in _of_model(recipe) if not run.can_go_on()]
+
+
+def _of_model(recipe: Recipe) -> list[StoredRun]:
+    """All runs of the recipe's model, oldest first."""
     found = []
     for name in _runs(recipe).names():
         run_id, _, file = name.partition("/")
@@ -160,9 +170,9 @@ def unfinished(recipe: Recipe) -> list[str]:
                 about = run.about()
             except ModelError:
                 continue
-            if about["recipe"]["name"] == recipe.name and run.can_go_on():
+            if about["recipe"]["name"] == recipe.name:
                 found.append((about["started"], run_id))
-    return [run_id for _, run_id in sorted(found)]
+    return [StoredRun(recipe, run_id) for _, run_id in sorted(found)]
 
 
 def _runs(recipe: Recipe) -> Folder:

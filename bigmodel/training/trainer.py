@@ -3,7 +3,8 @@
 import logging
 import re
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,19 +86,28 @@ def fit(
     else:
         run.begin(prepared)
     data = training_data(prepared, recipe)
-    try:
+    place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
+    with _leaving_a_way_on(run):
         ended = run.weights() or _train(run, data, use_gpu=use_gpu)
-    except BaseException:
+        with progress.stage("seal", total=len(data.valid)) as stage:
+            if not (sealed := _sealed(place) if resume else None):
+                artifact = calibrated(recipe, prepared, ended.tensors, data)
+                sealed = replace(artifact, digest=artifact.save(place.uri))
+            stage.update(done=len(data.valid))
+    return Fitted(sealed, place.uri, ended.about["history"], ended.about["seconds"], run)
+
+
+@contextmanager
+def _leaving_a_way_on(run: StoredRun) -> Iterator[None]:
+    """Of a run that has kept nothing nothing stays; who stops another one is told how to go on."""
+    try:
+        yield
+    except BaseException as error:
         with suppress(BigModelError):  # the storage may be what is wrong: that is told
             run.remove_if_empty()
+            if isinstance(error, KeyboardInterrupt) and run.can_go_on():
+                log.warning("stopped; %s", _GO_ON.format(run.run_id))
         raise
-    place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
-    with progress.stage("seal", total=len(data.valid)) as stage:
-        if not (sealed := _sealed(place) if resume else None):
-            artifact = calibrated(recipe, prepared, ended.tensors, data)
-            sealed = replace(artifact, digest=artifact.save(place.uri))
-        stage.update(done=len(data.valid))
-    return Fitted(sealed, place.uri, ended.about["history"], ended.about["seconds"], run)
 
 
 def _sealed(place: Folder) -> Artifact | None:
@@ -210,8 +220,6 @@ def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:
         news.ask_to_stop(
             run.run_id, timeout_s=_LAST_CHECKPOINT_S, done=lambda now: now.get("kept") != kept
         )
-    if run.can_go_on():
-        log.warning("stopped; %s", _GO_ON.format(run.run_id))
 
 
 class _Told:

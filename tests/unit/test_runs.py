@@ -172,3 +172,12 @@ def test_what_a_search_had_found_is_gone_on_with_and_the_rest_is_as_given(recipe
     gone_on = StoredRun(now, "r1").as_searched()
     assert (gone_on.model.kind, gone_on.train.learning_rate, gone_on.tune) == ("bag", 0.07, None)
     assert (gone_on.train.max_failures, gone_on.serve.max_replicas) == (9, 3)
+
+
+def test_what_a_killed_run_left_that_had_nothing_yet_goes_with_the_next_one(recipe):
+    begun(recipe, "r1")
+    begun(recipe, "r2", step=3)
+    other = begun(with_values(recipe, {"name": "other"}), "r3")
+    _name_unfinished(recipe)
+    assert not StoredRun(recipe, "r1").place.names()
+    assert unfinished(recipe) == ["r2"] and other.place.names()
