@@ -45,7 +45,7 @@ class Registry:
     ) -> Version:
         """Make the artefact at `uri` the next version of `name`; no alias moves.
 
-        A run publishes once. While the server is away it is kept, and has no number yet.
+        While the server is away it is kept, and has no number yet.
         """
         tags = {"sha256": digest, "metrics": json.dumps(dict(metrics), sort_keys=True)}
         source = source_of(folder(uri).uri, digest)
@@ -62,6 +62,14 @@ class Registry:
             version = {"source": source, "tags": tags}
             outbox.keep(self._storage, outbox.Entry(run_id, name, version=version))
             return Version(name, 0, folder(uri).uri, digest, (), dict(metrics), "", run_id)
+
+    def published(self, name: str, *, digest: str, run_id: str) -> Version | None:
+        """What the run has published already, before it was stopped; None while nobody can tell."""
+        try:
+            versions = [version for version in self.list() if version.name == name]
+        except Away:
+            return None
+        return next((v for v in versions if (v.run_id, v.digest) == (run_id, digest)), None)
 
     def resolve(self, model: str) -> Version:
         """The version that `name@3`, `name@champion`, or an artefact folder or URI stands for."""

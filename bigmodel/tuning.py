@@ -176,19 +176,24 @@ def _run_trial(config: dict[str, Any], *, metric: str, recipes: list[str], data:
 
     torch.set_num_threads(1)
     recipe = Recipe.model_validate_json(recipes[config["trial"]])
-
-    class Reporter(Watch):
-        best = 0.0
-
-        def on_epoch(self, epoch: Epoch) -> None:
-            self.best = max(self.best, getattr(epoch, metric))
-            if recipe.model.kind != "linear":  # its steps before the last are no models to compare
-                tune.report({"score": self.best, "epoch": epoch.epoch, "ended": False})
-
-    weights = fit_weights(recipe, ray.get(data[config["trial"]]), Team(), Reporter())
+    reporter = _Reporter(metric, each_epoch=recipe.model.kind != "linear")
+    weights = fit_weights(recipe, ray.get(data[config["trial"]]), Team(), reporter)
     scores = [getattr(epoch, metric) for epoch in weights.history]
     score = scores[-1] if recipe.model.kind == "linear" else max(scores)
     tune.report({"score": score, "epoch": len(scores), "ended": True})
+
+
+class _Reporter(Watch):
+    """Tells Tune the best score so far after each epoch, where what an epoch gives is a model."""
+
+    def __init__(self, metric: str, *, each_epoch: bool) -> None:
+        self._metric, self._each_epoch = metric, each_epoch
+        self._best = 0.0
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        self._best = max(self._best, getattr(epoch, self._metric))
+        if self._each_epoch:
+            tune.report({"score": self._best, "epoch": epoch.epoch, "ended": False})
 
 
 class _Watcher(tune.Callback):  # type: ignore[misc]  # Ray ships no types

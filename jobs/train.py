@@ -102,13 +102,12 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
         )
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
-        version = Registry(recipe.storage, recipe.tracking.uri).publish(
-            recipe.name,
-            fitted.uri,
-            digest=fitted.artifact.digest,
-            metrics=fitted.artifact.metrics,
-            run_id=run.run_id,
-        )
+        registry = Registry(recipe.storage, recipe.tracking.uri)
+        made = {"digest": fitted.artifact.digest, "run_id": run.run_id}
+        version = registry.published(recipe.name, **made) if resume else None
+        if version is None:
+            metrics = fitted.artifact.metrics
+            version = registry.publish(recipe.name, fitted.uri, metrics=metrics, **made)
         fitted.run.remove()
         own = beside(version, recipe.storage)
         own.keep_known(prepared)

@@ -1,5 +1,6 @@
 """A training command that is killed, stopped or out of disk, and the one that goes on with it."""
 
+import fcntl
 import os
 import re
 import signal
@@ -102,15 +103,12 @@ def killed(begin: Callable[..., Stopped], wait_for: Any) -> Stopped:
 
 
 @pytest.fixture(scope="module")
-def interrupted(
-    killed: Stopped, begin: Callable[..., Stopped], run: Start, place: Path
-) -> tuple[Stopped, Started]:
-    """By Ctrl-C, while another command wanted to go on with the same run."""
+def interrupted(killed: Stopped, begin: Callable[..., Stopped]) -> Stopped:
+    """By Ctrl-C."""
     found = begin("--json")
-    other = run("train", "recipe.toml", "--resume", found.run_id, cwd=place)
     os.killpg(found.command.process.pid, signal.SIGINT)  # as a terminal does
     assert found.command.code == 130
-    return found, other
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +138,22 @@ def sentence(done: Started) -> str:
 
 
 def test_the_next_command_begins_a_new_run_and_names_the_one_that_was_killed(interrupted, killed):
-    began, _ = interrupted
-    assert began.run_id != killed.run_id
+    assert interrupted.run_id != killed.run_id
     said = f"this is a new run; {killed.run_id} of comments was stopped before its end, and "
-    assert f"{said}--resume {killed.run_id} goes on with it" in began.command.err
+    assert f"{said}--resume {killed.run_id} goes on with it" in interrupted.command.err
+
+
+def test_a_run_that_is_going_on_is_not_gone_on_with(run, place, killed):
+    mark = place / "storage" / "mlflow" / "running" / killed.run_id
+    with mark.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as the process of a run that is alive
+        other = run("train", "recipe.toml", "--resume", killed.run_id, cwd=place)
+    mark.unlink()
+    assert other.code == 2
+    assert sentence(other) == (
+        f"bigmodel: --resume {killed.run_id}: the run is going on right now; wait for its end, or "
+        "stop it first"
+    )
 
 
 def test_a_killed_run_goes_on_to_the_bytes_it_would_have_had(run, place, killed, undisturbed):
@@ -151,7 +161,7 @@ def test_a_killed_run_goes_on_to_the_bytes_it_would_have_had(run, place, killed,
 
 
 def test_ctrl_c_keeps_a_last_checkpoint_and_says_how_to_go_on(run, place, interrupted, undisturbed):
-    stopped, _ = interrupted
+    stopped = interrupted
     said = stopped.command.err
     assert "stopping after a last checkpoint; Ctrl-C again stops at once" in said
     assert f"stopped; the same command with --resume {stopped.run_id} goes on" in said
@@ -160,13 +170,7 @@ def test_ctrl_c_keeps_a_last_checkpoint_and_says_how_to_go_on(run, place, interr
     check_goes_on(run, place, stopped.run_id, undisturbed, verb="run")
 
 
-def test_what_cannot_go_on_is_refused_in_a_sentence(run, place, interrupted, killed):
-    began, other = interrupted
-    assert other.code == 2
-    assert sentence(other) == (
-        f"bigmodel: --resume {began.run_id}: the run is going on right now; wait for its end, or "
-        "stop it first"
-    )
+def test_a_run_that_there_is_not_is_refused_in_a_sentence(run, place):
     gone = run("train", "recipe.toml", "--resume", "nobody", cwd=place)
     assert gone.code == 2 and "has no such run (found: " in sentence(gone)
 
