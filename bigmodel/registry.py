@@ -52,12 +52,7 @@ class Registry:
         try:
             with answering(self._storage, self._uri):
                 run_id = outbox.known_run(self._client, run_id, name, self._storage)
-            same = (
-                v for v in self.list() if (v.name, v.run_id, v.digest) == (name, run_id, digest)
-            )
-            return next(same, None) or self._version(
-                name, self._append(name, source, tags=tags, run_id=run_id)
-            )
+            return self._version(name, self._append(name, source, tags=tags, run_id=run_id))
         except Away:
             version = {"source": source, "tags": tags}
             outbox.keep(self._storage, outbox.Entry(run_id, name, version=version))

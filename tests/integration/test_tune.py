@@ -12,8 +12,8 @@ from bigmodel import tuning
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import load_recipe
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import training_data
 from jobs.tune import tune
 
 FAILING = 2
@@ -73,7 +73,7 @@ def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
     assert best == found.recipe and best.tune is None
     rows = prepare(best)
     assert rows.reused
-    done = fit_weights(best, training_data(rows), Team(), lambda epoch: None)
+    done = fit_weights(best, training_data(rows, best), Team())
     assert max(epoch.macro_f1 for epoch in done.history) == pytest.approx(found.best.score)
 
 
