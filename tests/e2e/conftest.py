@@ -70,6 +70,11 @@ class Started:
         return found
 
 
+def _hear_ctrl_c() -> None:
+    """Also where the tests run in the background, whose children ignore it otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 Start = Callable[..., Started]
 
 
@@ -99,6 +104,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=_hear_ctrl_c,
             )
         all_started.append(Started(process, folder, mark))
         return all_started[-1]
