@@ -214,7 +214,7 @@ def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:
     now: dict[str, Any] = {}
     with suppress(RayError):  # Ray may be what is gone
         now = news.heard(run.run_id)
-    if "share" in now:  # they have begun, and there is something to keep
+    if "share" in now or now.get("kept"):  # they have begun, and there is something to keep
         stage.say("stopping after a last checkpoint; Ctrl-C again stops at once")
         kept = now.get("kept")
         news.ask_to_stop(
