@@ -41,9 +41,7 @@ def test_focal_loss_of_a_row_that_is_wholly_right_has_a_slope(gamma):
 
 
 def test_a_weight_of_no_label_is_refused():
-    with pytest.raises(
-        RecipeError, match="好评 is no label of the data .found: 正面"
-    ):
+    with pytest.raises(RecipeError, match="好评 is no label of the data .found: 正面"):
         check_class_weights({"正面": 2.0, "好评": 3.0}, ("正面", "负面"))
     check_class_weights("balanced", ("正面", "负面"))
     check_class_weights({"正面": 2.0}, ("正面", "负面"))
