@@ -89,8 +89,7 @@ class Folder:
     def sizes(self) -> dict[str, int]:
         """The bytes of each of them."""
         if self.local:
-            local = (path for path in self.local.rglob("*") if not path.is_dir())
-            return {path.relative_to(self.local).as_posix(): path.lstat().st_size for path in local}
+            return _local_sizes(self.local)
         from pyarrow import fs
 
         with _told("look", self.uri):
@@ -152,6 +151,16 @@ class Folder:
                     _take(aside, self)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+def _local_sizes(root: Path) -> dict[str, int]:
+    """Of the files below a folder; one that somebody removes while we look is none."""
+    found = {}
+    for place, _, names in os.walk(root):
+        for path in (Path(place, name) for name in names):
+            with suppress(FileNotFoundError):
+                found[path.relative_to(root).as_posix()] = path.lstat().st_size
+    return found
 
 
 def _take(aside: Path, place: Folder) -> None:

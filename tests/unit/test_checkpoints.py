@@ -257,11 +257,13 @@ def killed_after(place: Path, saves: int, delay_s: float, *, first: int) -> int:
         write_on(place, first, theirs)
     os.close(theirs)
     with open(ours, "rb", buffering=0) as told:
-        last = first - 1 + sum(len(told.read(1)) for _ in range(saves))
-        seen = Checkpoints(folder(place)).newest()[0]  # by a reader, while it is written on
-        time.sleep(delay_s)
-        os.kill(writer, signal.SIGKILL)
-        os.waitpid(writer, 0)
+        try:
+            last = first - 1 + sum(len(told.read(1)) for _ in range(saves))
+            seen = Checkpoints(folder(place)).newest()[0]  # by a reader, while it is written on
+            time.sleep(delay_s)
+        finally:
+            os.kill(writer, signal.SIGKILL)
+            os.waitpid(writer, 0)
         assert same(seen, checkpoint(seen.step)) and seen.step >= last
         return last + len(told.read())
 
