@@ -29,6 +29,7 @@ from bigmodel.evaluation.answers import Answers
 from bigmodel.evaluation.labelled import Labelled
 from bigmodel.evaluation.ladder import answers_of
 from bigmodel.evaluation.scores import interval_of
+from bigmodel.models import MODELS
 from bigmodel.predictor import Predictor
 from bigmodel.recipe import load_recipe
 from bigmodel.storage import folder
@@ -45,8 +46,6 @@ SHIPPED = {
 }
 """Each set's recipes besides the kinds."""
 SECOND = "sentiment_large"
-KINDS = {kind: [f"model.kind={kind}"] for kind in ("linear", "bag", "mlp", "cnn", "rnn")}
-KINDS["transformer"] = ["model.kind=transformer"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,9 @@ def recipe_of(name: str, model: str, storage: str) -> Recipe:
     else:
         files.append("data.split.test=0.001")
     own = [f"name={name}", "train.num_workers=2", *files]
-    if model in KINDS:
-        return load_recipe(RECIPES / "reviews.toml", [*own, *KINDS[model]], storage=storage)
+    if model in MODELS:
+        own.append(f"model.kind={model}")
+        return load_recipe(RECIPES / "reviews.toml", own, storage=storage)
     return load_recipe(RECIPES / f"{model}.toml", own, storage=storage)
 
 
@@ -130,4 +130,4 @@ def scored_split(recipe: Recipe) -> str:
 
 if __name__ == "__main__":
     for one in sys.argv[1:2] or list(SHIPPED):
-        main(one, sys.argv[2:] or [*BASELINES, *KINDS, *SHIPPED[one]])
+        main(one, sys.argv[2:] or [*BASELINES, *MODELS, *SHIPPED[one]])

@@ -24,18 +24,17 @@ from torch.nn import functional
 
 from bigmodel.config import Recipe
 from bigmodel.data.batches import Batch, pad
-from bigmodel.models import build_model
+from bigmodel.models import MODELS
 from bigmodel.recipe import load_recipe
 from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.training import newton
-from bigmodel.training.fitting import Watch, fit_weights
+from bigmodel.training.fitting import fit_weights
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team, TorchTeam
 
 RECIPE = Path("jobs/recipes/reviews.toml")
 ROWS_PER_STEP = {"bag": 1024, "mlp": 1024}
 ROWS = {"cnn": 2000, "rnn": 2000, "transformer": 2000}
-KINDS = ("linear", "bag", "mlp", "cnn", "rnn", "transformer")
 REPEATS = 3
 
 
@@ -119,7 +118,7 @@ def data_of(recipe: Recipe) -> TrainingData:
 
 def ours(recipe: Recipe, data: TrainingData, team: Team) -> float:
     """Of the best epoch but the first; of `linear` an epoch is an outer step of the solver."""
-    history = fit_weights(recipe, data, team, Watch()).history
+    history = fit_weights(recipe, data, team).history
     return max(epoch.rows_per_s for epoch in history[1:])
 
 
@@ -130,7 +129,7 @@ def bare(recipe: Recipe, data: TrainingData, team: Team) -> float:
     whole = pad(texts, np.arange(len(texts)))
     lengths = torch.from_numpy(np.diff(texts.offsets))
     torch.manual_seed(0)
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
+    model = data.new_model(recipe.model)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.train.learning_rate, fused=True)
     speeds = []
     for _ in range(2):
@@ -155,4 +154,4 @@ def bare_linear(recipe: Recipe, data: TrainingData) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(KINDS))
+    main(sys.argv[1:] or list(MODELS))

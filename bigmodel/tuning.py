@@ -17,9 +17,10 @@ from bigmodel.config import Dimension, Recipe, TuneConfig
 from bigmodel.data.prepare import prepare, prepared_key
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import with_values
-from bigmodel.training.fitting import Epoch, Watch, fit_weights
+from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
+from bigmodel.training.watch import Epoch, Watch
 
 DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
     "linear": {

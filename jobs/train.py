@@ -125,12 +125,16 @@ def _name_unfinished(recipe: "Recipe") -> None:
     nothing yet is removed, where a lock can tell that it isn't going on."""
     from bigmodel.storage import folder
     from bigmodel.tracking import is_living
-    from bigmodel.training.runs import abandoned, unfinished
+    from bigmodel.training.runs import runs_of
 
-    for run in abandoned(recipe) if folder(recipe.storage).local else ():
-        if not is_living(recipe.storage, run.run_id):
+    stopped = []
+    for run in runs_of(recipe):
+        if is_living(recipe.storage, run.run_id):
+            continue
+        if run.can_go_on():
+            stopped.append(run.run_id)
+        elif folder(recipe.storage).local:
             run.remove()
-    stopped = [run for run in unfinished(recipe) if not is_living(recipe.storage, run)]
     if stopped:
         log.warning(
             "this is a new run; %s of %s was stopped before its end, and --resume %s goes on with "

@@ -15,7 +15,6 @@ from bigmodel.artifact import Artifact
 from bigmodel.cluster.session import ray_session
 from bigmodel.config import Recipe
 from bigmodel.data.schema import LabelSet
-from bigmodel.models import build_model
 from bigmodel.recipe import make_recipe
 from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.training.fitting import fit_weights
@@ -116,12 +115,7 @@ def train_tiny(reviews: list[tuple[str, str]]) -> TrainTiny:
         given = Rows(rows, truth, one)
         data = TrainingData.of(encoder, labels.names, given, given)
         weights = fit_weights(recipe, data, Team())
-        model = build_model(
-            recipe.model,
-            num_ids=encoder.num_ids,
-            num_labels=len(labels),
-            num_ngrams=encoder.num_ngrams,
-        )
+        model = data.new_model(recipe.model)
         model.load_state_dict(weights.state)
         last = weights.history[-1]
         metrics = {"split": "valid", "accuracy": last.accuracy, "macro_f1": last.macro_f1}

@@ -69,7 +69,6 @@ class WordModel(Net):
         self.words = WordVectors(config, num_ids=num_ids)
         self.tables = tuple(f"words.{name}" for name in self.words.tables)
         self.dropout = nn.Dropout(config.dropout)
-        self.output: nn.Linear  # a child knows its width
 
     def from_hidden(self, hidden: Tensor, batch: Batch) -> Tensor:
         scores: Tensor = self.output(self.dropout(hidden))

@@ -10,8 +10,7 @@ from torch import nn
 from bigmodel.config import TrainConfig
 from bigmodel.metrics import Ids, confusion, fit_temperature, summary
 from bigmodel.models import LinearNgrams, Net, Residual
-from bigmodel.training.loss import class_factor
-from bigmodel.training.rows import Rows, StoredRows
+from bigmodel.training.rows import TrainingData
 
 _TRIED = np.round(np.arange(0, 1.01, 0.05), 2)
 
@@ -38,13 +37,26 @@ def shift_of(
     return np.asarray(amount * towards, np.float32)
 
 
-def learnt_counts(
-    rows: Rows | StoredRows, config: TrainConfig, names: tuple[str, ...]
-) -> npt.NDArray[np.float64]:
+def adjusted(
+    model: nn.Module,
+    scores: npt.NDArray[np.float32],
+    truth: Ids,
+    data: TrainingData,
+    config: TrainConfig,
+) -> npt.NDArray[np.float32]:
+    """The scores [N, L] of the valid rows as the model says them from now on: as before, unless
+    `train.logit_adjustment` is set."""
+    if not config.logit_adjustment:
+        return scores
+    shift = shift_of(scores, truth, learnt_counts(data, config), config.logit_adjustment)
+    add_to_bias(model, shift)
+    return scores + shift
+
+
+def learnt_counts(data: TrainingData, config: TrainConfig) -> npt.NDArray[np.float64]:
     """How many rows of each class [L] the model was shown, with weights and resampling."""
-    factor = class_factor(rows.label, rows.weight, config.class_weights, names)
-    weight = rows.weight * factor[rows.label]
-    counts = np.bincount(rows.label, weight, minlength=len(names))
+    rows = data.weighted(config.class_weights)
+    counts = np.bincount(rows.label, rows.weight, minlength=data.num_labels)
     power = {"none": 1.0, "root": 0.5, "balanced": 0.0}[config.resample]
     return np.asarray(np.where(counts > 0, counts**power, 0.0))
 

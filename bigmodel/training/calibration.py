@@ -11,8 +11,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData, PreparedRows
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
-from bigmodel.models import build_model
-from bigmodel.training.adjustment import add_to_bias, learnt_counts, shift_of
+from bigmodel.training.adjustment import adjusted
 from bigmodel.training.rows import TrainingData
 
 log = logging.getLogger(__name__)
@@ -23,22 +22,11 @@ def calibrated(
 ) -> Artifact:
     """The artefact with a temperature and metrics from the raw texts of the valid split; `data` is
     what the weights were trained on."""
-    encoder, labels = prepared.encoder(), prepared.labels
-    model = build_model(
-        recipe.model,
-        num_ids=encoder.num_ids,
-        num_labels=len(labels),
-        num_ngrams=encoder.num_ngrams,
-    )
+    model = data.new_model(recipe.model)
     model.load_state_dict(weights)
-    draft = Artifact(recipe, labels, encoder, model)
+    draft = Artifact(recipe, prepared.labels, prepared.encoder(), model)
     texts, truth = prepared.rows("valid")
-    scores = draft.score(texts).scores
-    if amount := recipe.train.logit_adjustment:
-        learnt = learnt_counts(data.train, recipe.train, data.labels)
-        shift = shift_of(scores, truth, learnt, amount)
-        add_to_bias(model, shift)
-        scores = scores + shift
+    scores = adjusted(model, draft.score(texts).scores, truth, data, recipe.train)
     counts = confusion(truth, scores.argmax(1), len(draft.labels))
     temperature = fit_temperature(scores, truth)
     return replace(

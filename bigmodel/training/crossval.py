@@ -16,9 +16,8 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.data.split import SEEN_SPLITS, Keys
 from bigmodel.errors import DataError
 from bigmodel.metrics import Ids, Scores, confusion, fit_temperature, softmax, summary
-from bigmodel.models import build_model
 from bigmodel.text.encoder import EncoderRecipe
-from bigmodel.training.adjustment import add_to_bias, learnt_counts, shift_of
+from bigmodel.training.adjustment import adjusted
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.folds import deal, units
 from bigmodel.training.rows import Rows, TrainingData
@@ -158,19 +157,10 @@ def _fold(dealt: _Dealt, text: str, number: int) -> Scores:
         Rows(encoder.encode(of(train)), truth[train], dealt.weight[train], unit=dealt.unit[train]),
         Rows(encoder.encode(of(valid)), truth[valid], dealt.weight[valid]),
     )
-    model = build_model(
-        recipe.model,
-        num_ids=data.num_ids,
-        num_labels=data.num_labels,
-        num_ngrams=data.num_ngrams,
-    )
+    model = data.new_model(recipe.model)
     model.load_state_dict(fit_weights(recipe, data, Team()).state)
     draft = Artifact(recipe, dealt.labels, encoder, model)
-    scores = draft.score(of(valid)).scores
-    if amount := recipe.train.logit_adjustment:
-        learnt = learnt_counts(data.train, recipe.train, data.labels)
-        shift = shift_of(scores, truth[valid], learnt, amount)
-        add_to_bias(model, shift)
-        scores = scores + shift
+    said = draft.score(of(valid)).scores
+    scores = adjusted(model, said, truth[valid], data, recipe.train)
     temperature = fit_temperature(scores, truth[valid])
     return softmax(draft.score(of(mine)).scores, temperature)

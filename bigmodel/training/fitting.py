@@ -1,15 +1,12 @@
 """Encoded rows to weights, for each kind of model: the same code in a worker as in a trial."""
 
 from bigmodel.config import Recipe
-from bigmodel.models import build_model
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.linear import LinearState, LinearStep, fit_linear
 from bigmodel.training.netrun import fit_net
 from bigmodel.training.rows import TrainingData
 from bigmodel.training.team import Team
-from bigmodel.training.watch import Clock, Epoch, Watch, Weights, epoch_of, history_of, with_history
-
-__all__ = ["Epoch", "Watch", "Weights", "fit_weights"]
+from bigmodel.training.watch import Clock, Watch, Weights, epoch_of, history_of, with_history
 
 
 def fit_weights(
@@ -21,7 +18,7 @@ def fit_weights(
 
 
 def _fit_linear(recipe: Recipe, data: TrainingData, team: Team, watch: Watch) -> Weights:
-    model = build_model(recipe.model, num_ids=data.num_ids, num_labels=data.num_labels)
+    model = data.new_model(recipe.model)
     start = watch.start
     history = history_of(start)
     clock = Clock(len(data.train))

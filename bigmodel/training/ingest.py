@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import PurePath
 
 import numpy as np
+import pyarrow as pa
 
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData, SealedFolder, encoded_of
@@ -37,8 +38,10 @@ def training_data(prepared: PreparedData, recipe: Recipe) -> TrainingData:
 
 
 def rows_in_memory(prepared: PreparedData, recipe: Recipe) -> Rows:
-    unit = units(prepared.of_splits("train", columns=["unit", "group"]))
-    return Rows(*prepared.encoded("train"), unit=unit, named=_names(prepared))
+    columns = ["unit", "group"] if recipe.model.residual else []  # for the folds of its base
+    rows = prepared.of_splits("train", columns=["source", "row", *columns])
+    unit = units(rows) if columns else None
+    return Rows(*prepared.encoded("train"), unit=unit, named=_names(prepared, rows))
 
 
 def stored_rows(prepared: PreparedData, recipe: Recipe) -> StoredRows:
@@ -55,7 +58,7 @@ def stored_rows(prepared: PreparedData, recipe: Recipe) -> StoredRows:
         weight=np.concatenate([weight for _, weight in columns]),
         most=max(1, int(sum(lengths) * share)),
         seed=recipe.seed,
-        named=_names(prepared),
+        named=_names(prepared, prepared.of_splits("train", columns=["source", "row"])),
     )
 
 
@@ -69,7 +72,6 @@ def _read(folder: SealedFolder, names: tuple[str, ...], part: int) -> Encoded:
     return encoded_of(folder.arrow(names[part]))
 
 
-def _names(prepared: PreparedData) -> RowNames:
-    rows = prepared.of_splits("train", columns=["source", "row"])
+def _names(prepared: PreparedData, rows: pa.Table) -> RowNames:
     files = tuple(PurePath(file["path"]).name for file in prepared.summary["files"])
     return RowNames(files, rows["source"].to_numpy(), rows["row"].to_numpy())

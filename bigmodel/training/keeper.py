@@ -3,16 +3,15 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from ray.exceptions import RayError
 
 from bigmodel.training import news
 from bigmodel.training.checkpoints import Checkpoint, Checkpoints
-from bigmodel.training.fitting import Epoch, Watch
 from bigmodel.training.team import Team
+from bigmodel.training.watch import Epoch, Watch
 
 _LOOK_S = 0.5
 _MOST_OF_THE_TIME = 0.05  # that writing checkpoints may take
@@ -57,7 +56,7 @@ class Keeper(Watch):
     def on_epoch(self, epoch: Epoch) -> None:
         self._teller.tell(epoch=epoch.as_dict(), share=0.0)
 
-    def on_step(self, epoch: int, share: float) -> None:
+    def on_step(self, share: float) -> None:
         self._teller.tell_sometimes(share=share)
 
     def on_note(self, note: str) -> None:
@@ -80,23 +79,15 @@ class Keeper(Watch):
     def looking_around(self, run_id: str) -> Iterator[None]:
         """In the block a checkpoint is due as soon as the driver asks for one, or a machine of the
         cluster is about to leave."""
-        done = threading.Event()
         reasons: set[str] = set()
 
         def look() -> None:
-            while not done.wait(_LOOK_S):
-                with suppress(RayError):  # the next look will tell
-                    if new := news.reasons_to_stop(run_id) - reasons:
-                        reasons.update(new)
-                        self._wanted.set()
+            if new := news.reasons_to_stop(run_id) - reasons:
+                reasons.update(new)
+                self._wanted.set()
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
+        with news.looking(look, every_s=_LOOK_S):
             yield
-        finally:
-            done.set()
-            watcher.join()
 
 
 def agreed_start(checkpoints: Checkpoints, team: Team, teller: Teller | None) -> Checkpoint | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel.config import Recipe
-from bigmodel.models import Net, Residual, build_model
+from bigmodel.models import Net, Residual
 from bigmodel.models.words import WordModel
 from bigmodel.training.base import Base, fit_base
 from bigmodel.training.checkpoints import Checkpoint
@@ -37,6 +37,7 @@ class NetRun:
         self._base = self._base_of(data)
         self._train, self._valid = self._rows_of(data)
         self._windows = self._train.windows
+        self._num_steps = sum(map(self._steps_of, self._windows))  # of an epoch
         self._net = _new_net(recipe, data, self._base)
         if team.rank == 0 and not watch.start:  # the others follow it
             if recipe.model.vectors != "none":
@@ -74,7 +75,7 @@ class NetRun:
             self._steps_done += 1
             if self._watch.due():
                 self._save()
-            self._watch.on_step(number, self._steps_done / self._num_steps)
+            self._watch.on_step(self._steps_done / self._num_steps)
         self._loop.check()
         with self._loop.parameters.averaged(self._loop.step):
             loss = self._loop.mean_loss()
@@ -97,11 +98,6 @@ class NetRun:
     def weights(self) -> dict[str, Tensor]:
         """Of the best epoch, with what was not trained."""
         return {name: tensor.cpu() for name, tensor in self._net.state_dict().items()} | self._best
-
-    @property
-    def _num_steps(self) -> int:
-        """Of an epoch."""
-        return sum(self._steps_of(window) for window in self._windows)
 
     def _steps_of(self, window: Rows | Window) -> int:
         return -(-len(window) // self._recipe.train.rows_per_step)
@@ -171,12 +167,7 @@ class NetRun:
 
 def _new_net(recipe: Recipe, data: TrainingData, base: Base | None) -> Net:
     torch.manual_seed(recipe.seed)
-    net = build_model(
-        recipe.model,
-        num_ids=data.num_ids,
-        num_labels=data.num_labels,
-        num_ngrams=data.num_ngrams,
-    )
+    net = data.new_model(recipe.model)
     assert isinstance(net, Net)
     if isinstance(inner := _words_of(net), WordModel):
         inner.words.spell(data.words)

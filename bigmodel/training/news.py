@@ -32,13 +32,12 @@ def heard(topic: str) -> dict[str, Any]:
     return found
 
 
-def ask_to_stop(topic: str, *, timeout_s: float, done: Callable[[dict[str, Any]], bool]) -> bool:
-    """Ask a run for a last checkpoint; whether its news said in time that it is `done`."""
+def ask_to_stop(topic: str, *, timeout_s: float, done: Callable[[dict[str, Any]], bool]) -> None:
+    """Ask a run for a last checkpoint; wait until its news say it is `done`, or time is over."""
     tell(topic + _STOP, {"asked": True})
     deadline = time.monotonic() + timeout_s
-    while not (came := done(heard(topic))) and time.monotonic() < deadline:
+    while not done(heard(topic)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return came
 
 
 def reasons_to_stop(topic: str) -> set[str]:
@@ -52,20 +51,14 @@ def machines_that_leave() -> set[str]:
 
 
 @contextmanager
-def listening(topic: str, on_news: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Call `on_news` for each change seen while the block runs; nothing stays in the store."""
+def looking(look: Callable[[], None], *, every_s: float) -> Iterator[None]:
+    """Call `look` again and again while the block runs; while Ray's store is away, in vain."""
     done = threading.Event()
-    seen: list[dict[str, Any]] = [{}]
-
-    def look() -> None:
-        with suppress(RayError):
-            if (value := heard(topic)) != seen[0]:
-                seen[0] = value
-                on_news(value)
 
     def watch() -> None:
-        while not done.wait(0.3):
-            look()
+        while not done.wait(every_s):
+            with suppress(RayError):  # the next look will tell
+                look()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -74,7 +67,24 @@ def listening(topic: str, on_news: Callable[[dict[str, Any]], None]) -> Iterator
     finally:
         done.set()
         watcher.join()
-        look()
+
+
+@contextmanager
+def listening(topic: str, on_news: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Call `on_news` for each change seen while the block runs; nothing stays in the store."""
+    seen: list[dict[str, Any]] = [{}]
+
+    def look() -> None:
+        if (value := heard(topic)) != seen[0]:
+            seen[0] = value
+            on_news(value)
+
+    try:
+        with looking(look, every_s=0.3):
+            yield
+    finally:
+        with suppress(RayError):
+            look()
         with suppress(RayError):
             for key in (topic, topic + _STOP):
                 internal_kv._internal_kv_del(key, namespace=_NAMESPACE)

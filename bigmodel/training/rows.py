@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
+from bigmodel.config import ModelConfig
 from bigmodel.data.batches import Batch, pad
+from bigmodel.models import build_model
 from bigmodel.text.encoder import TextEncoder
 from bigmodel.text.features import Encoded, Vocabulary, concatenate
 from bigmodel.training.loss import ClassWeights, class_factor
@@ -177,6 +180,15 @@ class TrainingData:
     @property
     def num_labels(self) -> int:
         return len(self.labels)
+
+    def new_model(self, config: ModelConfig) -> nn.Module:
+        """An untrained model of these rows' sizes."""
+        return build_model(
+            config,
+            num_ids=self.num_ids,
+            num_labels=self.num_labels,
+            num_ngrams=self.num_ngrams,
+        )
 
     def weighted(self, class_weights: ClassWeights) -> Rows | StoredRows:
         """The training rows, each with its source's weight times its class's."""

@@ -151,15 +151,10 @@ class StoredRun:
 
 def unfinished(recipe: Recipe) -> list[str]:
     """Runs of the recipe's model that have something to go on from, oldest first."""
-    return [run.run_id for run in _of_model(recipe) if run.can_go_on()]
+    return [run.run_id for run in runs_of(recipe) if run.can_go_on()]
 
 
-def abandoned(recipe: Recipe) -> list[StoredRun]:
-    """Those that have nothing: just begun, or killed before their first checkpoint."""
-    return [run for run in _of_model(recipe) if not run.can_go_on()]
-
-
-def _of_model(recipe: Recipe) -> list[StoredRun]:
+def runs_of(recipe: Recipe) -> list[StoredRun]:
     """All runs of the recipe's model, oldest first."""
     found = []
     for name in _runs(recipe).names():

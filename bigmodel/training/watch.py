@@ -47,8 +47,8 @@ class Watch:
     def on_epoch(self, epoch: Epoch) -> None:
         """An epoch has ended."""
 
-    def on_step(self, epoch: int, share: float) -> None:
-        """Some step of an epoch has ended, at this share of it."""
+    def on_step(self, share: float) -> None:
+        """Some step of the epoch has ended, at this share of it."""
 
     def on_note(self, note: str) -> None:
         """What is done before the first epoch; "" when that is done."""

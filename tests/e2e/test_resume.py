@@ -22,8 +22,8 @@ from bigmodel.recipe import load_recipe
 from bigmodel.storage import folder
 from bigmodel.training.checkpoints import Checkpoints
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import training_data
 
 THINGS = "这本书 这部手机 酒店的早餐 物流 这件衣服 水果 耳机 前台 屏幕 房间 做工 电池".split()
 SAID = {

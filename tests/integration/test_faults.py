@@ -22,9 +22,10 @@ from bigmodel.outbox import Entry
 from bigmodel.recipe import with_values
 from bigmodel.tracking import _living
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.runs import StoredRun
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import Fitted, fit, training_data
+from bigmodel.training.trainer import Fitted, fit
 
 LOST = re.compile(r"^(worker \d died|a worker lost the others) while training")
 

@@ -8,8 +8,9 @@ import pytest
 from bigmodel.artifact import Artifact
 from bigmodel.errors import ClusterError
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import fit, training_data
+from bigmodel.training.trainer import fit
 
 
 def weights_of(uri: str) -> str:

@@ -19,9 +19,10 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import make_recipe
 from bigmodel.training.fitting import fit_weights
+from bigmodel.training.ingest import training_data
 from bigmodel.training.runs import StoredRun
 from bigmodel.training.team import Team
-from bigmodel.training.trainer import fit, training_data
+from bigmodel.training.trainer import fit
 
 RUN = "two-machines"
 DAY_S = 86_400

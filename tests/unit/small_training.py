@@ -14,9 +14,9 @@ from bigmodel.data.batches import take
 from bigmodel.recipe import make_recipe, with_values
 from bigmodel.text.features import Encoded
 from bigmodel.training.checkpoints import Checkpoint
-from bigmodel.training.fitting import Watch
 from bigmodel.training.rows import Rows, StoredRows, TrainingData
 from bigmodel.training.team import Team, tree_sum
+from bigmodel.training.watch import Watch
 
 NUM_IDS = 40
 

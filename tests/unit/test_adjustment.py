@@ -47,13 +47,14 @@ def test_equal_classes_are_left_alone():
 def test_what_a_model_was_shown_counts_with_weights_and_resampling():
     data = data_for(recipe_of("linear"))
     rows = replace(data.train, weight=np.where(data.train.label == 0, 2.0, 1.0).astype(np.float32))
+    data = replace(data, train=rows)
     plain = np.bincount(rows.label)
-    counts = learnt_counts(rows, TrainConfig(), data.labels)
+    counts = learnt_counts(data, TrainConfig())
     assert counts.tolist() == (plain * [2, 1, 1]).tolist()
-    halved = learnt_counts(rows, TrainConfig(class_weights={"甲": 0.5}), data.labels)
+    halved = learnt_counts(data, TrainConfig(class_weights={"甲": 0.5}))
     assert halved.tolist() == plain.tolist()
     for config in (TrainConfig(class_weights="balanced"), TrainConfig(resample="balanced")):
-        assert len(set(np.round(learnt_counts(rows, config, data.labels), 3))) == 1
+        assert len(set(np.round(learnt_counts(data, config), 3))) == 1
 
 
 @pytest.mark.parametrize("kind", ["linear", "bag", "mlp", "residual-cnn"])

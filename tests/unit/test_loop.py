@@ -28,13 +28,14 @@ from bigmodel.text.features import Encoded
 from bigmodel.training import netrun
 from bigmodel.training.base import fit_base
 from bigmodel.training.checkpoints import Checkpoint
-from bigmodel.training.fitting import Weights, fit_weights
+from bigmodel.training.fitting import fit_weights
 from bigmodel.training.loop import Loop, validate
 from bigmodel.training.optimizer import Optimizer, rate
 from bigmodel.training.parameters import Parameters
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
 from bigmodel.training.vectors import ppmi_vectors
+from bigmodel.training.watch import Weights
 
 NETS = ("bag", "mlp", "cnn", "rnn", "transformer", "residual-cnn")
 BUSY: dict[str, Any] = {
