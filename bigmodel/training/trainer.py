@@ -10,8 +10,13 @@ from typing import Any
 
 import ray
 import ray.train
+from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+    get_or_create_autoscaling_coordinator,
+)
 from ray.exceptions import RayError
-from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from bigmodel import progress
 from bigmodel.artifact import Artifact
@@ -52,11 +57,20 @@ class Fitted:
     run: StoredRun
 
 
-class _Trainer(TorchTrainer):  # type: ignore[misc]  # Ray ships no types
-    """Ray's own, but Ctrl-C is ours: a last checkpoint, then the end of the Ray session."""
+class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray ships no types
+    """Ray's own, but Ctrl-C is ours: a last checkpoint, then the end of the Ray session.
+
+    The workers make their process group themselves, so Ray's controller needn't import torch.
+    """
 
     def _register_sigint_handler(self, controller: Any) -> None:
         """Ray's would abort for half a minute and then exit with 1."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Without two that start an actor each, seconds before a first step: there are no Ray
+        Datasets, and the placement group goes with a driver that is killed anyway."""
+        needless = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, needless)]
 
 
 class _Lost(Exception):
@@ -170,6 +184,7 @@ def _attempt(
             ),
         ),
     )
+    get_or_create_autoscaling_coordinator()  # starts beside the controller, which waits for it
     try:
         trainer.fit()
     except KeyboardInterrupt:
