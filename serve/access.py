@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -80,6 +81,24 @@ def deadline_s(headers: Headers, limits: LimitsConfig) -> float:
     if not (asked.isascii() and asked.isdecimal() and len(asked) <= 9 and int(asked) > 0):
         raise Problem("bad-timeout", "X-Request-Timeout-Ms is not a number of milliseconds")
     return min(limits.deadline_s, int(asked) / 1000)
+
+
+class Keys(Protocol):
+    """Who may ask: what `serve.keys.KeyRing` does."""
+
+    def check(self, headers: Headers, scope: str) -> str:
+        """The id of the key that `headers` carry; a Problem without one that has the scope."""
+
+
+class Draining:
+    """Whether this replica is on its way out; who sets it, waits for what is in flight."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self) -> None:
+        """From now on new work is told to go elsewhere; what is in flight ends."""
+        self.begun = True
 
 
 class Admission:

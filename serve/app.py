@@ -12,6 +12,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.config import NAME_PATTERN, Section, ServeConfig
 from bigmodel.predictor import Predictor
 from serve.endpoint import endpoint
+from serve.models import Models, Served
 
 DEPLOYMENT = "classify"
 METRICS_INTERVAL_S = 1.0  # Serve's 10 s would hide a short burst
@@ -42,7 +43,8 @@ class Replica:
         args = self._args
         torch.set_num_threads(1)  # more replicas, not more threads, use more cores
         predictor = await asyncio.to_thread(_load, args)
-        return endpoint(predictor, args.serve.limits, name=args.name, version=args.version)
+        served = Served.of(predictor, name=args.name, version=str(args.version), digest=args.digest)
+        return endpoint(Models([served]), args.serve)
 
 
 def build(args: ServeArgs) -> Application:

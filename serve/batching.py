@@ -27,7 +27,7 @@ class MicroBatch:
     """Predicts in the event loop, without waiting for company: what has piled up while the last
     batch ran is the next batch. Belongs to one loop."""
 
-    def __init__(self, predictor: "Predictor") -> None:
+    def __init__(self, predictor: "Predictor", *, threaded: bool = False) -> None:
         self._predictor = predictor
         self._waiting: deque[_Piece] = deque()
 

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -14,38 +14,54 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bigmodel.config import LimitsConfig
-from serve.access import Admission, check_content, check_host, deadline_s, read_body
-from serve.batching import MicroBatch
+from bigmodel.config import LimitsConfig, ServeConfig
+from serve.access import (
+    Admission,
+    Draining,
+    Keys,
+    check_content,
+    check_host,
+    deadline_s,
+    read_body,
+)
+from serve.models import Models
 from serve.problems import Problem
 from serve.request_id import RequestId
 from serve.schemas import classify_response, read_request
 
-if TYPE_CHECKING:
-    from bigmodel.predictor import Predictor
-
 logger = logging.getLogger(__name__)
 
 
-def endpoint(predictor: "Predictor", limits: LimitsConfig, *, name: str, version: int) -> ASGIApp:
-    """The app for one model; it answers on one event loop, the predictor's calls included."""
+def endpoint(
+    models: Models,
+    config: ServeConfig,
+    *,
+    keys: Keys | None = None,
+    hosts: Iterable[str] = (),
+    draining: Draining | None = None,
+) -> ASGIApp:
+    """The app for what `models` holds at each moment; it answers on one event loop.
+
+    Without `keys` everybody on this machine may ask, and nobody else. `hosts` are names in the
+    Host header that pass besides those of the loopback. `draining` is how the caller ends it.
+    """
+    limits = config.limits
     routes = Router(
         [
-            Route("/v1/classify", Classify(predictor, limits, name, version), methods=["POST"]),
+            Route("/v1/classify", Classify(models, limits), methods=["POST"]),
             Route("/v2/health/live", _live),
             Route("/v2/health/ready", _ready),
         ],
         redirect_slashes=False,
     )
-    return RequestId(Guard(routes, version))
+    return RequestId(Guard(routes))
 
 
 class Guard:
     """Around the routes: no foreign host gets in, no exception gets out."""
 
-    def __init__(self, app: ASGIApp, version: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._version = str(version)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +72,6 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["X-Model-Version"] = self._version
                 headers.setdefault("Server-Timing", _timing(total=time.perf_counter() - start))
             await send(message)
 
@@ -75,12 +90,8 @@ class Guard:
 class Classify:
     """`POST /v1/classify`."""
 
-    def __init__(
-        self, predictor: "Predictor", limits: LimitsConfig, name: str, version: int
-    ) -> None:
-        self._limits, self._name, self._version = limits, name, version
-        self._num_labels = len(predictor.labels)
-        self._batch = MicroBatch(predictor)
+    def __init__(self, models: Models, limits: LimitsConfig) -> None:
+        self._models, self._limits = models, limits
         self._admission = Admission(limits.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,22 +101,28 @@ class Classify:
             check_content(headers)
             deadline = deadline_s(headers, self._limits)
             body = await read_body(receive, headers, self._limits)
-            request = read_request(body, self._limits, num_labels=self._num_labels)
+            served = self._models.default
+            if served is None:
+                raise Problem(
+                    "not-ready", "no model is loaded yet; try again", headers={"Retry-After": "1"}
+                )
+            labels = len(served.predictor.labels)
+            request = read_request(body, self._limits, num_labels=labels)
             read = time.perf_counter()
             try:
                 async with asyncio.timeout(deadline):
-                    predictions = await self._batch.predict(request.texts, top_k=request.top_k)
+                    predictions = await served.batch.predict(request.texts, top_k=request.top_k)
             except TimeoutError:
                 raise Problem("deadline", f"no answer within {deadline:g} s") from None
         answer = classify_response(
             predictions,
             request,
-            model=self._name,
-            version=self._version,
+            model=served.name,
+            version=served.version,
             request_id=headers["x-request-id"],
         )
         timing = _timing(read=read - start, predict=time.perf_counter() - read)
-        response = _json(answer, {"Server-Timing": timing})
+        response = _json(answer, {"Server-Timing": timing, "X-Model-Version": served.version})
         await response(scope, receive, send)
 
 

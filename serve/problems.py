@@ -33,6 +33,8 @@ KINDS = {
     "not-supported": (422, "Not supported by this release"),
     "internal": (500, "Our fault"),
     "busy": (503, "Busy"),
+    "draining": (503, "About to end"),
+    "not-ready": (503, "Not ready"),
     "deadline": (504, "Too late"),
 }
 

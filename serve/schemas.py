@@ -73,12 +73,12 @@ def classify_response(
     request: ClassifyRequest,
     *,
     model: str,
-    version: int,
+    version: str,
     request_id: str,
 ) -> ClassifyResponse:
     return {
         "model": model,
-        "version": str(version),
+        "version": version,
         "request_id": request_id,
         "predictions": [
             {

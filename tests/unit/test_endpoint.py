@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel.config import LimitsConfig
+from bigmodel.config import LimitsConfig, ServeConfig
 from serve.batching import MicroBatch
 from serve.endpoint import endpoint
+from serve.models import Models, Served
 
 CANARY = "金丝雀在歌唱"
 LIMITS = LimitsConfig(
@@ -57,7 +58,8 @@ class Lengths:
 
 def client(predictor: Any = None, limits: LimitsConfig = LIMITS) -> httpx.AsyncClient:
     predictor = predictor or Lengths()
-    app = endpoint(predictor, limits, name="reviews", version=7)
+    served = Served("reviews", "7", "", predictor, MicroBatch(predictor))
+    app = endpoint(Models([served]), ServeConfig(limits=limits))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:8000")
 
 
