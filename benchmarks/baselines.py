@@ -87,7 +87,7 @@ def _best_svc(prepared: PreparedData, scored: str, *, nb: bool) -> Said:
     x |= {name: features.transform(rows[name][0]) for name in names[1:]}
     y = rows["train"][1]
     reading = time.perf_counter() - start
-    ways = _ratios(x["train"], y, len(prepared.labels)) if nb else None
+    ways = ratios(x["train"], y, len(prepared.labels)) if nb else None
     tried = []
     for c in CS:
         start = time.perf_counter()
@@ -104,7 +104,7 @@ def _best_svc(prepared: PreparedData, scored: str, *, nb: bool) -> Said:
     return Said(predicted, reading + took)
 
 
-def _ratios(x: Any, y: Ids, num_labels: int) -> list[npt.NDArray[Any]]:
+def ratios(x: Any, y: Ids, num_labels: int) -> list[npt.NDArray[Any]]:
     """For each class, of each feature: ln of its smoothed share in the class over in the others."""
     there = (x > 0).astype(float)
     found = []
