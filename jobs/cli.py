@@ -21,6 +21,7 @@ VERBS = {
     "serve": "Answer over HTTP from this machine, until Ctrl-C.",
     "deploy": "Answer over HTTP from a living cluster.",
     "models": "List, show, promote, roll back, delete.",
+    "keys": "Who may use the endpoint: add, list, revoke.",
 }
 
 

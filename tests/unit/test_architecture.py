@@ -46,7 +46,7 @@ WITHOUT_RAY = (
     "versions", "registry", "pyfunc",
 )  # fmt: skip
 
-SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors"}
+SERVE_IMPORTS = {"config", "artifact", "predictor", "registry", "errors", "storage"}
 
 
 def place(module: str) -> int:
