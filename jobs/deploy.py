@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
     from bigmodel.config import Recipe, ServeConfig
     from bigmodel.registry import Registry, Version
+    from serve.app import ServeArgs
+    from serve.wanted import Pinned
+
+DRAIN_S = 2.0
+"""An endpoint that ends says so for so long, before its port closes."""
 
 
 def show(result: dict[str, Any]) -> "Table":
@@ -31,28 +38,54 @@ def rows_of(url: str) -> dict[str, object]:
 
 @job(takes="RECIPE|MODEL", show=show)
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-def main(target: "Recipe | str", *, storage: str, port: int) -> dict[str, Any]:
-    """Answer over HTTP from a living cluster."""
+@click.option("--other-labels", is_flag=True, help="They may differ from the version's before.")
+@click.option(
+    "--rollback",
+    is_flag=True,
+    help="Put back what answered before, as in: name@deployed --rollback",
+)
+def main(
+    target: "Recipe | str", *, storage: str, port: int, other_labels: bool, rollback: bool
+) -> dict[str, Any]:
+    """Answer over HTTP from a living cluster; what answers there is replaced in place."""
+    with living_cluster():
+        from bigmodel.registry import Registry
+        from serve import rollout
+
+        if isinstance(target, str):
+            registry, model, config = Registry(storage), target, None
+        else:
+            registry = Registry(target.storage, target.tracking.uri)
+            model, config = f"{target.name}@champion", target.serve
+        if rollback:
+            version, url = put_back(model.partition("@")[0], registry)
+        else:
+            version = registry.resolve(model)
+            args = arguments(version, config, keys=keys_in(storage))
+            url = rollout.deploy(pinned(version), args, port=port, other_labels=other_labels)
+        mark_deployed(version, registry)
+    return {"model": str(version), "url": url}
+
+
+@contextmanager
+def living_cluster() -> Iterator[None]:
+    """The Ray that goes on living after this command; ClusterError where there is none."""
     if not in_submitted_job():
         raise ClusterError(
             "deploy needs a cluster that goes on living; name it with --cluster, "
             "or answer from this machine with: bigmodel serve MODEL"
         )
-    from bigmodel.registry import Registry
-
-    if isinstance(target, str):
-        registry = Registry(storage)
-        version, config = registry.resolve(target), None
-    else:
-        registry = Registry(target.storage, target.tracking.uri)
-        version, config = registry.resolve(f"{target.name}@champion"), target.serve
-    args = arguments(version, config)
     with ray_session():
-        from serve import running
+        yield
 
-        url = running.start(args, port=port)
-    mark_deployed(version, registry)
-    return {"model": str(version), "url": url}
+
+def put_back(name: str, registry: "Registry") -> "tuple[Version, str]":
+    """What `name` answered with before, and the URL; ModelError where there is no such."""
+    from serve import rollout, running
+
+    before = rollout.rollback(name)
+    model = before.uri if before.version == "0" else f"{name}@{before.version}"
+    return registry.resolve(model), running.url_of_running()
 
 
 def mark_deployed(version: "Version", registry: "Registry") -> None:
@@ -71,45 +104,73 @@ def mark_deployed(version: "Version", registry: "Registry") -> None:
         )
 
 
-def arguments(version: "Version", config: "ServeConfig | None" = None) -> Any:
-    """What replicas of a version are started with; its own recipe's settings unless given."""
+def pinned(version: "Version") -> "Pinned":
+    """What replicas are told to load."""
+    from serve.wanted import Pinned
+
+    return Pinned(uri=version.uri, digest=version.digest, version=str(version.version))
+
+
+def arguments(
+    version: "Version", config: "ServeConfig | None" = None, *, keys: str = ""
+) -> "ServeArgs":
+    """What replicas are started with; the settings of the version's own recipe unless given."""
     from bigmodel.artifact import Artifact
+    from serve.app import ServeArgs
+    from serve.declared import code_digest
 
     if config is None:
         config = Artifact.load(version.uri, digest=version.digest).recipe.serve
-    from serve.app import ServeArgs
+    return ServeArgs(name=version.name, serve=config, keys=keys, code=code_digest())
 
-    return ServeArgs(
-        artifact=version.uri,
-        digest=version.digest,
-        name=version.name,
-        version=version.version,
-        serve=config,
-    )
+
+def keys_in(storage: str) -> str:
+    """The storage, if somebody has a key there; "" otherwise: then everybody on the endpoint's
+    machine may ask, and nobody else."""
+    from serve.keys import KeyRing
+
+    return "" if KeyRing(storage).empty else storage
 
 
 def endpoint(
-    version: "Version", config: "ServeConfig", *, text: str, port: int, keep: bool
+    version: "Version",
+    config: "ServeConfig",
+    *,
+    text: str,
+    port: int,
+    keep: bool,
+    storage: str | None = None,
 ) -> dict[str, Any]:
     """Start the endpoint and ask it one text; in a submitted job it stays, and here while `keep`.
 
-    An endpoint that is stopped at once takes any free port.
+    An endpoint that is stopped at once takes any free port. One that asks for keys, as it may on a
+    cluster if `storage` has some, isn't asked: the answer is None.
     """
     from bigmodel import progress
-    from serve import running
+    from serve import declared, rollout, running
 
     stays = in_submitted_job()
     with progress.stage("deploy"):
-        args = arguments(version, config)
-        url = running.start(args, port=port if stays or keep else running.free_port())
-        prediction = running.ask(url, text)["predictions"][0]
-    answer = {"text": text, **{key: prediction[key] for key in ("labels", "abstained")}}
+        args = arguments(version, config, keys=keys_in(storage) if stays and storage else "")
+        if stays:
+            url = rollout.deploy(pinned(version), args, port=port)
+        else:
+            port = port if keep else running.free_port()
+            url = running.start(args, pinned(version), port=port)
+        answer = None if declared.wants_keys() else _said(url, text)
     if stays:
         return {"url": url, "answer": answer}
     if keep:
         stay(url)
-    running.stop()
+    running.stop(drain_s=DRAIN_S if keep else 0)
     return {"url": None, "answer": answer}
+
+
+def _said(url: str, text: str) -> dict[str, Any]:
+    from serve import running
+
+    prediction = running.ask(url, text)["predictions"][0]
+    return {"text": text, **{key: prediction[key] for key in ("labels", "abstained")}}
 
 
 def check_port(host: str, port: int) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigmodel.cluster.session import ray_session
-from jobs.deploy import arguments, check_port, stay
+from jobs.deploy import DRAIN_S, arguments, check_port, pinned, stay
 from jobs.start import verb
 from jobs.terminal import table
 
@@ -31,9 +31,9 @@ def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     with ray_session():
         from serve import running
 
-        url = running.start(args, host=host, port=port)
+        url = running.start(args, pinned(version), host=host, port=port)
         stay(url)
-        running.stop()
+        running.stop(drain_s=DRAIN_S)
     return {"model": str(version), "url": url}
 
 

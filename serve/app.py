@@ -1,50 +1,95 @@
 """The Ray Serve application: `serve.app:build`, and what a replica does before it is ready."""
 
 import asyncio
+from typing import Any
 
-import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp
 
-from bigmodel.artifact import Artifact
 from bigmodel.config import NAME_PATTERN, Section, ServeConfig
-from bigmodel.predictor import Predictor
+from bigmodel.errors import ModelError
+from serve import outcomes
+from serve.access import Draining
 from serve.endpoint import endpoint
-from serve.models import Models, Served
+from serve.keys import KeyRing
+from serve.models import Models
+from serve.wanted import Outcome, Wish
 
 DEPLOYMENT = "classify"
 METRICS_INTERVAL_S = 1.0  # Serve's 10 s would hide a short burst
 LOOK_BACK_S = 5.0
+SECONDS_BETWEEN_COUNTS = 2.0
 # Serve's proxy collapses when more is in flight than its replicas may take: our own limit, which
 # answers 503, has to be met long before.
 ONGOING_REQUESTS = 512
 
 
 class ServeArgs(Section):
-    """Which model a deployment answers with, and how."""
+    """What stays as it is from version to version: other arguments mean other processes."""
 
-    artifact: str = Field(description="The artefact's folder or URI, readable by every replica.")
-    digest: str = Field(description="SHA-256 of its manifest.")
-    name: str = Field(pattern=NAME_PATTERN, description="Of the model.")
-    version: int = Field(ge=0, description="In the registry; 0: not registered.")
+    name: str = Field(pattern=NAME_PATTERN, description="Of the model that is asked by default.")
     serve: ServeConfig = Field(default_factory=ServeConfig)
+    keys: str = Field("", description="The storage whose keys are asked for; none where empty.")
+    hosts: tuple[str, ...] = Field((), description="Names it has besides those of the loopback.")
+    code: str = Field("", description="Of our own code: another release needs new processes.")
 
 
 class Replica:
-    """Loads its artefact, verified and its golden texts replayed, and only then takes requests."""
+    """Answers with what its newest wish says, as soon as that is loaded and checked."""
 
     def __init__(self, args: ServeArgs) -> None:
+        import torch  # here, so that whoever only builds the application doesn't wait for it
+
+        from serve.loading import Loader
+
+        torch.set_num_threads(1)  # more replicas, not more threads, use more cores
         self._args = args
+        self._models, self._draining = Models(), Draining()
+        self._loader = Loader(self._models, default=args.name, report=self._tell)
+        self._newest: Outcome | None = None
+        self._watching: list[asyncio.Task[None]] = []
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Ray Serve calls this once, on the replica, so that no app has to travel there."""
-        args = self._args
-        torch.set_num_threads(1)  # more replicas, not more threads, use more cores
-        predictor = await asyncio.to_thread(_load, args)
-        served = Served.of(predictor, name=args.name, version=str(args.version), digest=args.digest)
-        return endpoint(Models([served]), args.serve)
+        args, keys = self._args, None
+        if args.keys:
+            keys = await asyncio.to_thread(KeyRing, args.keys)
+            watching = (keys.keep_current(), _keep_share(keys))
+            self._watching = [asyncio.create_task(each) for each in watching]
+        return endpoint(
+            self._models, args.serve, keys=keys, hosts=args.hosts, draining=self._draining
+        )
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Record the wish and return: a replica in here gets no requests, and one that raises is
+        taken away. Only a new one, which couldn't answer anyway, waits for its models, and raises
+        where it finds none."""
+        new = not self._models.names
+        try:
+            wish = Wish.model_validate(user_config)
+        except ValidationError as error:
+            if new:
+                raise
+            self._tell(_misread(user_config, error, self._newest))
+            return
+        if wish.draining:
+            self._draining.begin()
+        loading = self._loader.begin(wish)
+        if new:
+            outcome = await asyncio.wrap_future(loading)
+            if outcome is None or wish.models.keys() - outcome.serving.keys():
+                raise ModelError(outcome.refused if outcome else "another wish came meanwhile")
+
+    async def check_health(self) -> None:
+        """Tell the newest outcome again: whoever listens may have lost it with a node."""
+        if self._newest:
+            outcomes.tell(_replica_id(), self._newest)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._newest = outcome
+        outcomes.tell(_replica_id(), outcome)
 
 
 def build(args: ServeArgs) -> Application:
@@ -74,5 +119,34 @@ def build(args: ServeArgs) -> Application:
     return deployment.bind(args)
 
 
-def _load(args: ServeArgs) -> Predictor:
-    return Predictor(Artifact.load(args.artifact, digest=args.digest))
+async def _keep_share(keys: KeyRing) -> None:
+    """Of each key's rate this replica grants what is left of it among the living ones."""
+    while True:
+        keys.share = 1 / max(1, await asyncio.to_thread(_living_replicas))
+        await asyncio.sleep(SECONDS_BETWEEN_COUNTS)
+
+
+def _living_replicas() -> int:
+    """0 where Serve's controller is away, or has none to show yet."""
+    try:
+        application = serve.status().applications[serve.get_replica_context().app_name]
+        return int(application.deployments[DEPLOYMENT].replica_states.get("RUNNING", 0))
+    except Exception:  # whatever it is, the next look may go well
+        return 0
+
+
+def _replica_id() -> str:
+    return str(serve.get_replica_context().replica_id.unique_id)
+
+
+def _misread(user_config: Any, error: ValidationError, before: Outcome | None) -> Outcome:
+    """The outcome of a `user_config` that is none, which only a hand-written one can be."""
+    generation = user_config.get("generation") if isinstance(user_config, dict) else None
+    where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+    return Outcome(
+        generation=generation if isinstance(generation, int) else 0,
+        wanted={},
+        serving=before.serving if before else {},
+        refused=f"the user_config can't be read ({where}); see serve/config.yaml for a right one",
+        took_s=0.0,
+    )

@@ -15,45 +15,45 @@ import ray
 from ray import serve
 from ray.serve.schema import ApplicationStatus
 
-from bigmodel.artifact import Artifact
 from bigmodel.errors import ClusterError
+from serve import outcomes
 from serve.access import require_loopback
-from serve.app import ServeArgs, build
+from serve.app import ServeArgs
+from serve.declared import APPLICATION, Declared, address, declare, declared
+from serve.loading import load
 from serve.probe import exchange, obstacle
+from serve.wanted import Pinned, first_wish
 
-APPLICATION = "bigmodel"
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.request_id:proxy_middlewares"}
 
 
 def start(
-    args: ServeArgs, *, host: str = "127.0.0.1", port: int = 8000, timeout_s: float = 180.0
+    args: ServeArgs,
+    version: Pinned,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    timeout_s: float = 180.0,
 ) -> str:
-    """Deploy and wait until the endpoint answers; returns its URL.
+    """Start the endpoint with one version, and wait until it answers; returns its URL.
 
-    What is wrong with the address or the artefact is found before anything is started. An endpoint
-    that already runs is replaced, replica by replica. One that doesn't come up is taken away,
-    unless it replaced another, whose replicas may still answer.
+    What is wrong with the address or the artefact is found before anything is started; an endpoint
+    that doesn't come up is taken away.
     """
-    require_loopback(host)
+    if not args.keys:
+        require_loopback(host)
     _check_address(host, port)
-    Artifact.load(args.artifact, digest=args.digest)
+    load(args.name, version)
     _start_serve(args, host, port)
     deadline = time.monotonic() + timeout_s
     url = _url(host, port)
-    replaces = APPLICATION in serve.status().applications
-    serve.run_many(
-        [serve.RunTarget(build(args), name=APPLICATION)], wait_for_applications_running=False
-    )
+    declare(Declared.new(args, first_wish(args.name, version)))
     try:
         _wait_until_running(deadline)
         _wait_until_ready(url, deadline)
-    except ClusterError as error:
-        if replaces:
-            raise ClusterError(
-                f"{error}; it replaced the endpoint that was there, so deploy that one again"
-            ) from None
-        stop()
+    except BaseException:
+        delete()
         raise
     return url
 
@@ -73,9 +73,31 @@ def ask(url: str, text: str) -> dict[str, Any]:
     )
 
 
-def stop() -> None:
-    """End the endpoint: what is in flight is answered first. Ray Serve itself stays on its port."""
+def stop(*, drain_s: float = 0.0) -> None:
+    """End the endpoint: it says so for `drain_s` and takes no new work; what is in flight is
+    answered. Ray Serve itself stays on its port."""
+    if drain_s and (now := declared()):
+        declare(now.next(now.wish.drained()))
+        time.sleep(drain_s)
+    delete()
+
+
+def delete() -> None:
+    """Take the application away, answering what is in flight."""
     serve.delete(APPLICATION)
+    outcomes.forget()
+
+
+def url_of_running() -> str:
+    """Where Ray Serve listens."""
+    return _url(*address())
+
+
+def raise_if_failed() -> None:
+    """ClusterError where Ray Serve has given up on the application."""
+    application = serve.status().applications.get(APPLICATION)
+    if application and application.status == ApplicationStatus.DEPLOY_FAILED:
+        raise ClusterError(f"the endpoint didn't start: {_reason(application)}")
 
 
 def free_port() -> int:
@@ -121,9 +143,8 @@ def _wait_until_running(deadline: float) -> None:
         application = serve.status().applications[APPLICATION]
         if application.status == ApplicationStatus.RUNNING:
             return
+        raise_if_failed()
         reason = _reason(application)
-        if application.status == ApplicationStatus.DEPLOY_FAILED:
-            raise ClusterError(f"the endpoint didn't start: {reason}")
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the endpoint isn't up yet ({reason}); see that the cluster has free CPUs for "
