@@ -2,17 +2,27 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal, Protocol
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
 
 from bigmodel.config import LimitsConfig
 from bigmodel.errors import RecipeError
+from serve.http import Request
 from serve.problems import Problem
+
+Scope = Literal["predict", "metadata"]
+_ONCE = frozenset((b"host", b"origin", b"authorization", b"content-type", b"content-length"))
+
+
+class Keys(Protocol):
+    """Who may ask: what `serve.keys.KeyRing` does."""
+
+    def check(self, headers: Headers, scope: Scope) -> str:
+        """The id of the key that `headers` carry; a Problem without one that has the scope."""
 
 
 def require_loopback(host: str) -> None:
@@ -24,45 +34,71 @@ def require_loopback(host: str) -> None:
         )
 
 
-def check_host(headers: Headers) -> None:
-    """A web page under another name that points here must not use the reader's browser."""
-    hosts = headers.getlist("host")
-    if len(hosts) != 1 or not _is_loopback(_without_port(hosts[0])):
-        raise Problem(
-            "foreign-host", "the Host header is not a name of this machine; use localhost"
-        )
+class Hosts:
+    """Names that the endpoint goes by: those of the loopback and `names`. Where one of `names` is
+    every address of the machine (`0.0.0.0`, `::`), any address is: none can be made to point
+    elsewhere, as a name can."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(name.lower().strip("[]") for name in names)
+        self._any_address = bool(self._names & {"0.0.0.0", "::"})
+        self._is_ours = lru_cache(256)(self._look)
+
+    def check(self, request: Request) -> None:
+        """A web page under another name that points here must not use the reader's browser."""
+        headers = request.headers
+        if request.repeated & _ONCE:
+            raise Problem("repeated-header", "a header came twice; send it once")
+        if not self._is_ours(headers.get(b"host", b"")):
+            raise Problem(
+                "foreign-host",
+                "the Host header is no name of this endpoint; use localhost, or its address, or "
+                "name it in serve.hosts",
+            )
+        origin = headers.get(b"origin")
+        if origin is not None and not self._is_ours(origin.partition(b"://")[2]):
+            raise Problem("foreign-origin", "a page of another site asks; ask from a program")
+
+    def _look(self, authority: bytes) -> bool:
+        name = _without_port(authority.decode("latin-1")).lower()
+        if name in self._names or _is_loopback(name):
+            return True
+        return self._any_address and _is_address(name)
 
 
-def check_content(headers: Headers) -> None:
+def check_content(request: Request) -> None:
     """Plain JSON and nothing else."""
-    media_type, _, parameter = headers.get("content-type", "").lower().partition(";")
-    if media_type.strip() != "application/json" or parameter.strip() not in ("", "charset=utf-8"):
-        raise Problem("content-type", "the content type is not application/json; send JSON")
-    if "content-encoding" in headers:
+    headers = request.headers
+    found = headers.get(b"content-type", b"")
+    if found != b"application/json":
+        media_type, _, parameter = found.decode("latin-1").lower().partition(";")
+        if media_type.strip() != "application/json" or parameter.strip() not in (
+            "",
+            "charset=utf-8",
+        ):
+            raise Problem(
+                "content-type", "the content type is not application/json; send JSON in UTF-8"
+            )
+    if b"content-encoding" in headers:
         raise Problem("content-encoding", "the body is encoded; send it without Content-Encoding")
 
 
-async def read_body(receive: Receive, headers: Headers, limits: LimitsConfig) -> bytes:
+async def read_body(request: Request, limits: LimitsConfig) -> bytes:
     """The whole body; refused at the first byte too many, or when it takes too long."""
-    too_large = Problem(
-        "body-too-large",
-        f"the body is larger than {limits.body_bytes} bytes",
-        headers={"Connection": "close"},
-    )
-    declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
-        raise too_large
+    declared = request.headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared[:20]) > limits.body_bytes:
+        raise _too_large(limits)
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             more = True
             while more:
-                message = await receive()
+                message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
                 if len(body) > limits.body_bytes:
-                    raise too_large
+                    raise _too_large(limits)
                 more = message.get("more_body", False)
     except TimeoutError:
         raise Problem(
@@ -73,21 +109,14 @@ async def read_body(receive: Receive, headers: Headers, limits: LimitsConfig) ->
     return bytes(body)
 
 
-def deadline_s(headers: Headers, limits: LimitsConfig) -> float:
+def deadline_s(request: Request, limits: LimitsConfig) -> float:
     """Seconds to answer; a client may ask for fewer, not for more."""
-    asked = headers.get("x-request-timeout-ms")
+    asked = request.headers.get(b"x-request-timeout-ms")
     if asked is None:
         return limits.deadline_s
-    if not (asked.isascii() and asked.isdecimal() and len(asked) <= 9 and int(asked) > 0):
+    if not (asked.isdigit() and len(asked) <= 9 and int(asked) > 0):
         raise Problem("bad-timeout", "X-Request-Timeout-Ms is not a number of milliseconds")
     return min(limits.deadline_s, int(asked) / 1000)
-
-
-class Keys(Protocol):
-    """Who may ask: what `serve.keys.KeyRing` does."""
-
-    def check(self, headers: Headers, scope: str) -> str:
-        """The id of the key that `headers` carry; a Problem without one that has the scope."""
 
 
 class Draining:
@@ -100,27 +129,41 @@ class Draining:
         """From now on new work is told to go elsewhere; what is in flight ends."""
         self.begun = True
 
+    def check(self) -> None:
+        if self.begun:
+            raise Problem(
+                "draining",
+                "this replica is about to end; another one answers",
+                headers={"Retry-After": "1"},
+            )
+
 
 class Admission:
-    """Counts the requests in flight; the one too many is told to come back."""
+    """`with` it, one more request is in flight; the one too many is told to come back."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._in_flight = 0
+        self.in_flight = 0
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        if self._in_flight >= self._most:
+    def __enter__(self) -> None:
+        if self.in_flight >= self._most:
             raise Problem(
                 "busy",
                 f"{self._most} requests are in flight; try again in a second",
                 headers={"Retry-After": "1"},
             )
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
+        self.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+
+
+def _too_large(limits: LimitsConfig) -> Problem:
+    return Problem(
+        "body-too-large",
+        f"the body is larger than {limits.body_bytes} bytes",
+        headers={"Connection": "close"},
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -130,6 +173,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_port(host: str) -> str:

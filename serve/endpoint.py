@@ -1,33 +1,27 @@
 """The ASGI app of one replica: a few exact paths, and nothing of the caller's text in an error."""
 
 import asyncio
-import json
 import logging
 import time
 import traceback
 from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bigmodel.config import LimitsConfig, ServeConfig
-from serve.access import (
-    Admission,
-    Draining,
-    Keys,
-    check_content,
-    check_host,
-    deadline_s,
-    read_body,
-)
+from bigmodel.config import ServeConfig
+from serve.access import Admission, Draining, Hosts, Keys
+from serve.http import Answer, Request
+from serve.metrics import Exporter, Metrics, ray_exporter
 from serve.models import Models
 from serve.problems import Problem
-from serve.request_id import RequestId
-from serve.schemas import classify_response, read_request
+from serve.routes import UNKNOWN, Match, Routes
+from serve.work import Work
+
+CLIENT_GONE = 499
+"""The status under which requests are counted that nobody waits for any more."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,122 +33,82 @@ def endpoint(
     keys: Keys | None = None,
     hosts: Iterable[str] = (),
     draining: Draining | None = None,
+    exporter: Exporter | None = None,
 ) -> ASGIApp:
-    """The app for what `models` holds at each moment; it answers on one event loop.
+    """The app for what `models` holds at each moment; it belongs to one event loop.
 
-    Without `keys` everybody on this machine may ask, and nobody else. `hosts` are names in the
-    Host header that pass besides those of the loopback. `draining` is how the caller ends it.
+    Without `keys` whoever reaches it may ask, so it must listen on the loopback alone. `hosts` are
+    names and addresses it goes by, besides those of the loopback and of `serve.hosts`. `draining`
+    is how the caller ends it. Metrics go to `exporter`, or else to Ray where there is one.
     """
-    limits = config.limits
-    routes = Router(
-        [
-            Route("/v1/classify", Classify(models, limits), methods=["POST"]),
-            Route("/v2/health/live", _live),
-            Route("/v2/health/ready", _ready),
-        ],
-        redirect_slashes=False,
-    )
-    return RequestId(Guard(routes))
+    admitted = Admission(config.limits.in_flight)
+    metrics = Metrics(models, admitted, exporter or ray_exporter())
+    work = Work(config.limits, admitted, draining or Draining(), metrics)
+    routes = Routes(models, work, page=config.page, secured=keys is not None)
+    return Endpoint(routes, metrics, keys=keys, hosts=Hosts((*config.hosts, *hosts)))
 
 
-class Guard:
-    """Around the routes: no foreign host gets in, no exception gets out."""
+class Endpoint:
+    """Lets requests in, finds who answers them, and counts them. No exception gets out."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(
+        self, routes: Routes, metrics: Metrics, *, keys: Keys | None, hosts: Hosts
+    ) -> None:
+        self._routes, self._metrics, self._keys, self._hosts = routes, metrics, keys, hosts
+        self._not_http = Router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._not_http(scope, receive, send)
             return
         start = time.perf_counter()
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Server-Timing", _timing(total=time.perf_counter() - start))
-            await send(message)
-
-        headers = Headers(scope=scope)
+        request = Request(scope, receive)
+        match = self._routes.match(request.path)
         try:
-            check_host(headers)
-            # with an app in scope, the router raises where it would answer in plain text
-            await self._app({**scope, "app": self}, receive, send_with_headers)
-        except ClientDisconnect:
+            answer = await self._answer(request, match)
+        except (ClientDisconnect, asyncio.CancelledError) as gone:
+            seconds = time.perf_counter() - start
+            self._metrics.request(match.route.template, seconds, status=CLIENT_GONE)
+            if isinstance(gone, asyncio.CancelledError):
+                raise
             return
         except Exception as error:
-            response = _problem(error).response(headers["x-request-id"])
-            await response(scope, receive, send_with_headers)
-
-
-class Classify:
-    """`POST /v1/classify`."""
-
-    def __init__(self, models: Models, limits: LimitsConfig) -> None:
-        self._models, self._limits = models, limits
-        self._admission = Admission(limits.in_flight)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        start = time.perf_counter()
-        with self._admission.admitted():
-            check_content(headers)
-            deadline = deadline_s(headers, self._limits)
-            body = await read_body(receive, headers, self._limits)
-            served = self._models.default
-            if served is None:
-                raise Problem(
-                    "not-ready", "no model is loaded yet; try again", headers={"Retry-After": "1"}
-                )
-            labels = len(served.predictor.labels)
-            request = read_request(body, self._limits, num_labels=labels)
-            read = time.perf_counter()
-            try:
-                async with asyncio.timeout(deadline):
-                    predictions = await served.batch.predict(request.texts, top_k=request.top_k)
-            except TimeoutError:
-                raise Problem("deadline", f"no answer within {deadline:g} s") from None
-        answer = classify_response(
-            predictions,
-            request,
-            model=served.name,
-            version=served.version,
-            request_id=headers["x-request-id"],
+            answer = _problem(error).answer(request.id.decode())
+        self._metrics.request(
+            match.route.template,
+            time.perf_counter() - start,
+            status=answer.status,
+            model=answer.model,
+            version=answer.version,
+            reason=answer.reason,
         )
-        timing = _timing(read=read - start, predict=time.perf_counter() - read)
-        response = _json(answer, {"Server-Timing": timing, "X-Model-Version": served.version})
-        await response(scope, receive, send)
+        answer.headers.append((b"x-request-id", request.id))
+        if request.method == "HEAD":
+            answer.body = b""
+        await answer.send(send)
 
-
-async def _live(_: Request) -> Response:
-    return _json({"live": True})
-
-
-async def _ready(_: Request) -> Response:
-    """A replica exists only once its artefact is verified and its golden texts replayed."""
-    return _json({"ready": True})
-
-
-def _json(value: object, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return Response(body, headers=headers, media_type="application/json")
-
-
-def _timing(**seconds: float) -> str:
-    return ", ".join(f"{name};dur={value * 1000:.2f}" for name, value in seconds.items())
+    async def _answer(self, request: Request, match: Match) -> Answer:
+        """Who doesn't get in hears nothing of what there is: access comes before 404 and 405."""
+        self._hosts.check(request)
+        route = match.route
+        if self._keys is not None and not route.is_open:
+            scope = route.scope_of(request.method)
+            self._keys.check(Headers(raw=request.raw_headers), scope)
+        if route is UNKNOWN:
+            raise Problem("not-found", "there is nothing at this path")
+        if request.method not in route.methods:
+            raise Problem(
+                "method-not-allowed",
+                f"this path takes {' and '.join(route.methods)}",
+                headers={"Allow": ", ".join(route.methods)},
+            )
+        return await route.handler(request, *match.names)
 
 
 def _problem(error: Exception) -> Problem:
     """Messages of unknown exceptions may quote a text: only the type and the place are logged."""
-    match error:
-        case Problem():
-            return error
-        case HTTPException(status_code=405):
-            return Problem(
-                "method-not-allowed", "this path has other methods", headers=error.headers
-            )
-        case HTTPException(status_code=404):
-            return Problem("not-found", "there is nothing at this path")
+    if isinstance(error, Problem):
+        return error
     place = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request failed: %s\n%s", type(error).__name__, place)
     return Problem("internal", "the endpoint failed; its log has the place of the failure")

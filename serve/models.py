@@ -51,9 +51,9 @@ class Models:
         return self._served.get(name)
 
     def put(self, served: Served) -> None:
-        """Exchange one reference; requests that hold the old one end with it."""
-        self._served[served.name] = served
+        """Exchange one reference, from any thread; requests that hold the old one end with it."""
+        self._served = {**self._served, served.name: served}
 
     def remove(self, name: str) -> None:
         """Answer no more to that name; nothing happens where it is unknown."""
-        self._served.pop(name, None)
+        self._served = {key: value for key, value in self._served.items() if key != name}

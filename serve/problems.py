@@ -1,10 +1,11 @@
 """Every answer but the wanted one: RFC 9457 problems, without a word of the caller's text."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
+from serve.http import Answer
 
 KINDS = {
     "not-json": (400, "Not JSON"),
@@ -14,11 +15,15 @@ KINDS = {
     "duplicate-key": (400, "A key stands twice"),
     "too-deep": (400, "Nested too deeply"),
     "bad-timeout": (400, "Not a time limit"),
+    "repeated-header": (400, "A header came twice"),
     "no-key": (401, "No key"),
     "wrong-key": (401, "Not a valid key"),
     "expired-key": (401, "The key has expired"),
     "missing-scope": (403, "The key doesn't reach that far"),
+    "foreign-origin": (403, "Not a page of this endpoint"),
     "not-found": (404, "No such path"),
+    "unknown-model": (404, "No such model"),
+    "unknown-version": (404, "No such version"),
     "method-not-allowed": (405, "Method not allowed"),
     "body-timeout": (408, "The body came too slowly"),
     "body-too-large": (413, "The body is too large"),
@@ -34,7 +39,8 @@ KINDS = {
     "item-too-long": (422, "An item is too long"),
     "too-many-characters": (422, "Too many characters"),
     "top-k-out-of-range": (422, "top_k is out of range"),
-    "not-supported": (422, "Not supported by this release"),
+    "wrong-shape": (422, "The shape doesn't fit the data"),
+    "unknown-tensor": (422, "No such tensor"),
     "rate": (429, "Too many requests for this key"),
     "internal": (500, "Our fault"),
     "busy": (503, "Busy"),
@@ -52,6 +58,23 @@ class Fault:
     code: str
 
 
+class FaultBody(TypedDict):
+    loc: str
+    code: str
+
+
+class ProblemBody(TypedDict):
+    """RFC 9457, with the detail again, the request's id, and every fault of a body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    request_id: str
+    errors: list[FaultBody]
+
+
 class Problem(Exception):
     """Ends a request with a problem of one of `KINDS`; `detail` is a sentence for people."""
 
@@ -67,18 +90,22 @@ class Problem(Exception):
         self.kind, self.detail, self.faults, self.headers = kind, detail, faults, headers
         self.status, self.title = KINDS[kind]
 
-    def response(self, request_id: str) -> Response:
+    def answer(self, request_id: str) -> Answer:
         """The problem as `application/problem+json`; `error` repeats the detail, for Open
         Inference clients."""
-        body = {
+        body: ProblemBody = {
             "type": f"urn:bigmodel:error:{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "error": self.detail,
             "request_id": request_id,
-            "errors": [asdict(fault) for fault in self.faults],
+            "errors": [{"loc": fault.loc, "code": fault.code} for fault in self.faults],
         }
-        return Response(
-            json.dumps(body), self.status, self.headers, media_type="application/problem+json"
+        return Answer.json(
+            body,
+            status=self.status,
+            media_type=b"application/problem+json",
+            headers=self.headers,
+            reason=self.kind,
         )

@@ -1,12 +1,15 @@
-"""The body of a request, read strictly, and the body of an answer."""
+"""The body of `POST /v1/classify`, checked strictly, and the body of its answer."""
 
-import json
-import math
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NotRequired,  # pydantic needs it before Python 3.12
+)
+
+from typing_extensions import TypedDict
 
 from bigmodel.config import LimitsConfig
 from serve.problems import Fault, Problem
@@ -14,20 +17,22 @@ from serve.problems import Fault, Problem
 if TYPE_CHECKING:
     from bigmodel.predictor import Prediction
 
-MAX_DEPTH = 8
-SWITCHES = ("explain", "truncate")
-"""Parameters of the contract that can only be false yet."""
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKETS = str.maketrans("{}", "[]")
-_NOTHING_TO_SEE = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+PARAMETERS = ("top_k", "explain", "truncate")
+NOTHING_TO_SEE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Categories of characters of which no text consists alone."""
+
+Wrong = tuple[str, str, Fault]  # the kind of problem, a sentence, where and what
 
 
 @dataclass(frozen=True)
-class ClassifyRequest:
-    """What `POST /v1/classify` asks: the texts in order, and how many labels each."""
+class Asked:
+    """The texts in order, how many labels each, and whether the words are wanted too; `cut` are
+    the positions of those that were too long and lost their ends."""
 
     texts: tuple[str, ...]
-    top_k: int
+    top_k: int = 1
+    explain: bool = False
+    cut: frozenset[int] = frozenset()
 
 
 class LabelScore(TypedDict):
@@ -35,10 +40,20 @@ class LabelScore(TypedDict):
     score: float
 
 
+class WordWeight(TypedDict):
+    """A word that moved the first label, up or down; positions in characters of the input."""
+
+    text: str
+    start: int
+    end: int
+    weight: float
+
+
 class TextAnswer(TypedDict):
     labels: list[LabelScore]
     abstained: bool
     truncated: bool
+    words: NotRequired[list[WordWeight]]
 
 
 class Usage(TypedDict):
@@ -56,174 +71,131 @@ class ClassifyResponse(TypedDict):
     usage: Usage
 
 
-def read_request(body: bytes, limits: LimitsConfig, *, num_labels: int) -> ClassifyRequest:
-    """Problem 400 for what isn't clean JSON, 422 with every fault for what isn't a request."""
-    document = parse(body)
-    wrong = list(_wrong_in_body(document, limits, num_labels))
+def read_request(document: Any, limits: LimitsConfig, *, num_labels: int) -> Asked:
+    """Problem 422 with every fault for what isn't a request."""
+    refuse(wrong_in_body(document, limits, num_labels))
+    inputs, parameters = document["inputs"], document.get("parameters", {})
+    texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    cut: frozenset[int] = frozenset()
+    if parameters.get("truncate"):
+        most = limits.item_characters
+        cut = frozenset(i for i, text in enumerate(texts) if len(text) > most)
+        texts = tuple(text[:most] for text in texts)
+    return Asked(texts, parameters.get("top_k", 1), parameters.get("explain", False), cut)
+
+
+def refuse(found: Iterator[Wrong]) -> None:
+    """Nothing, where nothing is wrong."""
+    wrong = list(found)
     if wrong:
         kind, detail, _ = wrong[0]
         raise Problem(kind, detail, faults=[fault for _, _, fault in wrong])
-    inputs = document["inputs"]
-    texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-    return ClassifyRequest(texts, document.get("parameters", {}).get("top_k", 1))
 
 
-def classify_response(
-    predictions: "Sequence[Prediction]",
-    request: ClassifyRequest,
-    *,
-    model: str,
-    version: str,
-    request_id: str,
-) -> ClassifyResponse:
+def text_answer(answer: "Prediction", *, cut: bool = False) -> TextAnswer:
     return {
-        "model": model,
-        "version": version,
-        "request_id": request_id,
-        "predictions": [
-            {
-                "labels": [{"label": label, "score": score} for label, score in answer.labels],
-                "abstained": answer.abstained,
-                "truncated": answer.truncated,
-            }
-            for answer in predictions
-        ],
-        "usage": {"items": len(request.texts), "characters": sum(map(len, request.texts))},
+        "labels": [{"label": label, "score": score} for label, score in answer.labels],
+        "abstained": answer.abstained,
+        "truncated": answer.truncated or cut,
     }
 
 
-def parse(body: bytes) -> Any:
-    """JSON without what parsers disagree on: duplicate keys, NaN, half surrogate pairs, depth."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise Problem("not-utf-8", "the body is not UTF-8; send JSON in UTF-8") from None
-    try:
-        document = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_float=_finite,
-            parse_constant=_not_finite,
-        )
-    except RecursionError:
-        _too_deep()
-    except ValueError:
-        raise Problem("not-json", "the body is not JSON; send an object with inputs") from None
-    _check_depth(text)
-    _check_surrogates(text, document)
-    return document
+def usage(texts: Sequence[str]) -> Usage:
+    """What was read: where texts were cut, what is left of them."""
+    return {"items": len(texts), "characters": sum(map(len, texts))}
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise Problem("duplicate-key", "an object of the body has the same key twice; send it once")
-    return found
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    return value if math.isfinite(value) else _not_finite(number)
-
-
-def _not_finite(_: str) -> NoReturn:
-    raise Problem("not-finite", "the body has NaN, Infinity or a number too large for a double")
-
-
-def _check_depth(text: str) -> None:
-    """`text` is well-formed, so each turn takes away the innermost level of brackets."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
-    brackets = re.sub(r"[^\[\]]+", "", _STRING.sub("", text).translate(_BRACKETS))
-    for _ in range(MAX_DEPTH):
-        brackets = brackets.replace("[]", "")
-    if brackets:
-        _too_deep()
-
-
-def _too_deep() -> NoReturn:
-    raise Problem("too-deep", f"the body is nested deeper than {MAX_DEPTH} levels") from None
-
-
-def _check_surrogates(text: str, document: Any) -> None:
-    if "\\ud" not in text and "\\uD" not in text:
-        return
-    try:
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Problem(
-            "lone-surrogate", "the body has half of a surrogate pair; send whole characters"
-        ) from None
-
-
-_Wrong = tuple[str, str, Fault]  # the kind of problem, a sentence, where and what
-
-
-def _wrong_in_body(document: Any, limits: LimitsConfig, num_labels: int) -> Iterator[_Wrong]:
+def wrong_in_body(document: Any, limits: LimitsConfig, num_labels: int) -> Iterator[Wrong]:
     if not isinstance(document, dict):
         yield "wrong-type", "the body is not an object with inputs", Fault("", "object_type")
         return
     if document.keys() - {"inputs", "parameters"}:
         detail = "the body has a key other than inputs and parameters"
         yield "unknown-key", detail, Fault("", "unknown_key")
+    parameters = document.get("parameters", {})
     if "inputs" in document:
-        yield from _wrong_in_inputs(document["inputs"], limits)
+        cuts = isinstance(parameters, dict) and parameters.get("truncate") is True
+        yield from _wrong_in_inputs(document["inputs"], limits, cuts)
     else:
         detail = "the body has no inputs: send a text or a list of texts"
         yield "missing-inputs", detail, Fault("/inputs", "missing")
-    yield from _wrong_in_parameters(document.get("parameters", {}), num_labels)
+    if parameters != {}:
+        yield from _wrong_in_parameters(parameters, num_labels)
 
 
-def _wrong_in_inputs(inputs: Any, limits: LimitsConfig) -> Iterator[_Wrong]:
+def _wrong_in_inputs(inputs: Any, limits: LimitsConfig, cuts: bool) -> Iterator[Wrong]:
     if isinstance(inputs, str):
-        yield from _wrong_in_text(inputs, "inputs", limits)
-        characters = len(inputs)
+        yield from wrong_in_texts([inputs], limits, place="inputs", alone=True, cuts=cuts)
     elif isinstance(inputs, list):
-        if not inputs:
-            yield "too-few-items", "inputs is empty; send a text", Fault("/inputs", "too_short")
-        if len(inputs) > limits.items:
-            detail = f"inputs has {len(inputs)} items; the limit is {limits.items}"
-            yield "too-many-items", detail, Fault("/inputs", "too_long")
-            return
-        for position, text in enumerate(inputs):
-            yield from _wrong_in_text(text, f"inputs/{position}", limits)
-        characters = sum(len(text) for text in inputs if isinstance(text, str))
+        yield from wrong_in_texts(inputs, limits, place="inputs", cuts=cuts)
     else:
         detail = "inputs is neither a text nor a list of texts"
         yield "wrong-type", detail, Fault("/inputs", "text_or_list_type")
+
+
+def wrong_in_texts(
+    texts: list[Any], limits: LimitsConfig, *, place: str, alone: bool = False, cuts: bool = False
+) -> Iterator[Wrong]:
+    """`place`: where the list stands in the body, or the text where it is `alone`. What `cuts` is
+    to cut isn't too long."""
+    if not texts:
+        yield "too-few-items", f"{place} is empty; send a text", Fault(f"/{place}", "too_short")
+    if len(texts) > limits.items:
+        detail = f"{place} has {len(texts)} items; the limit is {limits.items}"
+        yield "too-many-items", detail, Fault(f"/{place}", "too_long")
         return
+    characters = 0
+    for position, text in enumerate(texts):
+        where = place if alone else f"{place}/{position}"
+        if not isinstance(text, str):
+            yield "wrong-type", f"{where} is not a text", Fault(f"/{where}", "string_type")
+            continue
+        if len(text) > limits.item_characters:
+            if not cuts:
+                yield _too_long(where, len(text), limits.item_characters)
+            text = text[: limits.item_characters] if cuts else text
+        characters += len(text)
+        if is_blank(text):
+            yield "blank-item", f"{where} is empty or blank", Fault(f"/{where}", "blank")
     if characters > limits.total_characters:
-        detail = f"inputs has {characters} characters; the limit is {limits.total_characters}"
-        yield "too-many-characters", detail, Fault("/inputs", "too_long")
+        detail = f"{place} has {characters} characters; the limit is {limits.total_characters}"
+        yield "too-many-characters", detail, Fault(f"/{place}", "too_long")
 
 
-def _wrong_in_text(text: Any, where: str, limits: LimitsConfig) -> Iterator[_Wrong]:
-    if not isinstance(text, str):
-        yield "wrong-type", f"{where} is not a text", Fault(f"/{where}", "string_type")
-    elif len(text) > limits.item_characters:
-        detail = f"{where} has {len(text)} characters; the limit is {limits.item_characters}"
-        yield "item-too-long", detail, Fault(f"/{where}", "too_long")
-    elif all(unicodedata.category(character) in _NOTHING_TO_SEE for character in text):
-        yield "blank-item", f"{where} is empty or blank", Fault(f"/{where}", "blank")
+def _too_long(where: str, characters: int, most: int) -> Wrong:
+    detail = f"{where} has {characters} characters; the limit is {most}, or send truncate"
+    return "item-too-long", detail, Fault(f"/{where}", "too_long")
 
 
-def _wrong_in_parameters(parameters: Any, num_labels: int) -> Iterator[_Wrong]:
+def is_blank(text: str) -> bool:
+    """There is nothing to see: blanks, controls, marks of direction, no width."""
+    return all(unicodedata.category(character) in NOTHING_TO_SEE for character in text)
+
+
+def _wrong_in_parameters(parameters: Any, num_labels: int) -> Iterator[Wrong]:
     if not isinstance(parameters, dict):
         yield "wrong-type", "parameters is not an object", Fault("/parameters", "object_type")
         return
-    if parameters.keys() - {"top_k", *SWITCHES}:
-        detail = f"parameters has a key other than top_k, {' and '.join(SWITCHES)}"
+    if parameters.keys() - set(PARAMETERS):
+        detail = f"parameters has a key other than {', '.join(PARAMETERS)}"
         yield "unknown-key", detail, Fault("/parameters", "unknown_key")
-    top_k, fault = parameters.get("top_k", 1), "/parameters/top_k"
+    yield from wrong_top_k(parameters.get("top_k", 1), num_labels)
+    for name in ("explain", "truncate"):
+        yield from wrong_switch(parameters, name)
+
+
+def wrong_top_k(top_k: Any, num_labels: int) -> Iterator[Wrong]:
+    fault = "/parameters/top_k"
     if type(top_k) is not int:  # True is an int to isinstance
         yield "wrong-type", "top_k is not a whole number", Fault(fault, "int_type")
     elif not 1 <= top_k <= num_labels:
         detail = f"top_k is outside 1 to {num_labels}, the number of labels"
         yield "top-k-out-of-range", detail, Fault(fault, "out_of_range")
-    for name in SWITCHES:
-        switch, fault = parameters.get(name, False), f"/parameters/{name}"
-        if type(switch) is not bool:
-            yield "wrong-type", f"{name} is neither true nor false", Fault(fault, "bool_type")
-        elif switch:
-            detail = f"{name} is not supported by this release; send false, or leave it out"
-            yield "not-supported", detail, Fault(fault, "not_supported")
+
+
+def wrong_switch(
+    values: dict[str, Any], name: str, *, place: str = "parameters"
+) -> Iterator[Wrong]:
+    if type(values.get(name, False)) is not bool:
+        fault = Fault(f"/{place}/{name}", "bool_type")
+        yield "wrong-type", f"{name} is neither true nor false", fault

@@ -28,6 +28,12 @@ class ServeConfig(Section):
     upscale_delay_s: float = Field(5.0, ge=0, description="Load must last this long.")
     downscale_delay_s: float = Field(60.0, ge=0, description="Quiet must last this long.")
     replica_cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica.")
+    page: bool = Field(False, description="A page at / to try the model.")
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="Names in the Host header to answer to, besides this machine's own: those "
+        "that people and proxies reach the endpoint by.",
+    )
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
 
     @model_validator(mode="after")

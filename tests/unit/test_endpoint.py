@@ -150,8 +150,6 @@ BAD_BODIES = [
     ({"inputs": "好", CANARY: 1}, 422, "unknown-key"),
     ({"inputs": "好", "parameters": None}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"topk": 1}}, 422, "unknown-key"),
-    ({"inputs": "好", "parameters": {"truncate": True}}, 422, "not-supported"),
-    ({"inputs": "好", "parameters": {"explain": True}}, 422, "not-supported"),
     ({"inputs": "好", "parameters": {"explain": 0}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"explain": None}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": "1"}}, 422, "wrong-type"),

@@ -1,0 +1,69 @@
+"""What both protocols do with a body: let it in, read it, and have it answered in time."""
+
+import asyncio
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from bigmodel.config import LimitsConfig
+from serve.access import Admission, Draining, check_content, deadline_s, read_body
+from serve.http import Request
+from serve.metrics import Metrics
+from serve.models import Served
+from serve.problems import Problem
+from serve.schemas import Asked
+from serve.strict_json import parse
+
+if TYPE_CHECKING:
+    from bigmodel.explanation import Word
+    from bigmodel.predictor import Prediction
+
+
+class Work:
+    """The work of one replica, of all its models: `with work.admitted:` one request of it."""
+
+    def __init__(
+        self, limits: LimitsConfig, admitted: Admission, draining: Draining, metrics: Metrics
+    ) -> None:
+        self.limits, self.admitted, self.draining = limits, admitted, draining
+        self._metrics = metrics
+        self._explaining = ThreadPoolExecutor(1, "explain")
+
+    async def body(self, request: Request) -> tuple[Any, float]:
+        """The document, and the seconds that its answer may take; Problem for anything else."""
+        check_content(request)
+        deadline = deadline_s(request, self.limits)
+        return parse(await read_body(request, self.limits)), deadline
+
+    async def predict(
+        self, served: Served, asked: Asked, *, deadline: float
+    ) -> "tuple[list[Prediction], list[tuple[Word, ...]]]":
+        """An answer a text, in order; and the words of each where they are asked for, else none."""
+        words: list[tuple[Word, ...]] = []
+        ends = time.perf_counter() + deadline
+        try:
+            async with asyncio.timeout(deadline):
+                answers = await served.batch.predict(asked.texts, top_k=asked.top_k)
+                for position, answer in enumerate(answers if asked.explain else ()):
+                    budget = (ends - time.perf_counter()) / (len(answers) - position)
+                    words.append(await self._explain(served, asked.texts[position], answer, budget))
+        except TimeoutError:
+            raise Problem("deadline", f"no answer within {deadline:g} s") from None
+        if not all(math.isfinite(score) for answer in answers for _, score in answer.labels):
+            raise ArithmeticError("a score is no number")
+        self._metrics.predicted(served, answers)
+        return answers, words
+
+    async def _explain(
+        self, served: Served, text: str, answer: "Prediction", budget: float
+    ) -> "tuple[Word, ...]":
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._explaining, _explain, served, text, answer, budget)
+
+
+def _explain(served: Served, text: str, answer: "Prediction", budget: float) -> "tuple[Word, ...]":
+    from bigmodel.explanation import explain  # what it needs takes a second to import
+
+    label = served.predictor.labels.index(answer.labels[0][0])
+    return explain(served.predictor.artifact, text, label=label, budget_s=max(budget, 0.0) * 0.8)
