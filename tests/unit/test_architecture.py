@@ -32,7 +32,7 @@ ORDER = [
 """Of docs/architecture.md: each module imports from its own place and those before it."""
 
 WITHOUT_RAY = (
-    "errors", "client", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
+    "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
     "golden", "manifest", "artifact", "predictor", "export", "data.schema", "data.batches",
     "data.files", "data.encodings", "data.records", "data.look", "data.head", "data.parse",
     "data.sources", "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
@@ -43,7 +43,7 @@ WITHOUT_RAY = (
     "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
     "training.watch", "training.folds",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
-    "versions", "registry", "pyfunc",
+    "versions", "registry", "pyfunc", "client",
 )  # fmt: skip
 
 SERVE_IMPORTS = {
