@@ -20,6 +20,8 @@ VERBS = {
     "predict": "Label texts, or the rows of a file.",
     "serve": "Answer over HTTP from this machine, until Ctrl-C.",
     "deploy": "Answer over HTTP from a living cluster.",
+    "up": "Start a Ray head on this machine, behind a token.",
+    "down": "End the Ray head that `up` started.",
     "models": "List, show, promote, roll back, delete.",
     "keys": "Who may use the endpoint: add, list, revoke.",
 }

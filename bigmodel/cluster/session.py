@@ -48,12 +48,14 @@ def prepare_environment() -> None:
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None) -> Iterator[None]:
+def ray_session(
+    *, num_cpus: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Ray for the duration of the block, and nothing of it left running after.
 
     Inside an initialised Ray: that one, which stays. In a submitted job: its cluster. Otherwise a
-    Ray of its own with `num_cpus` CPUs (default: the machine's), never another one that happens
-    to run on this machine.
+    Ray of its own with `num_cpus` CPUs (default: the machine's) and with `variables` in all its
+    processes, never another one that happens to run on this machine.
     """
     prepare_environment()
     import ray
@@ -61,7 +63,7 @@ def ray_session(*, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with _joined() if in_submitted_job() else _started(num_cpus):
+    with _joined() if in_submitted_job() else _started(num_cpus, variables or {}):
         try:
             _quiet_loggers()
             yield
@@ -85,7 +87,7 @@ def _joined() -> Iterator[None]:
 
 
 @contextmanager
-def _started(num_cpus: int | None) -> Iterator[None]:
+def _started(num_cpus: int | None, variables: Mapping[str, str]) -> Iterator[None]:
     """A Ray on this machine, for this process alone, behind a token that nobody else has.
 
     Ray Train's clean-up asks `RAY_ADDRESS` for its cluster, and a wrong one where several run
@@ -95,7 +97,8 @@ def _started(num_cpus: int | None) -> Iterator[None]:
 
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # kept: Ray caches the first one
     port = str(_free_port())
-    with environment(LOCAL | {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}):
+    own = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    with environment({**LOCAL, **variables, **own}):
         ray.init("local", num_cpus=num_cpus, log_to_driver=False, logging_level="ERROR")
         yield
 

@@ -1,0 +1,247 @@
+"""A Ray head on this machine that outlives the command which started it: `bigmodel up`, `down`.
+
+It listens on the loopback alone, wants a token for everything, and keeps its files where nobody
+else can read them. What was started is written down, and only that is ended.
+"""
+
+import json
+import os
+import resource
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bigmodel
+from bigmodel.cluster import private
+from bigmodel.cluster.processes import Started
+from bigmodel.cluster.session import LOCAL, SETTINGS
+from bigmodel.errors import ClusterError
+
+RAY_START = (sys.executable, "-m", "ray.scripts.scripts", "start")
+
+OPTIONS = (
+    "--head",
+    "--block",  # stays, and ends what it started when it ends
+    "--node-ip-address=127.0.0.1",
+    "--dashboard-host=127.0.0.1",
+    "--min-worker-port=0",  # any that is free
+    "--max-worker-port=0",
+    "--include-log-monitor=false",
+    "--disable-usage-stats",
+)
+
+PORTS = {
+    "port": 6379,
+    "dashboard-port": 8265,
+    "dashboard-agent-listen-port": 52365,
+    "ray-client-server-port": 10001,
+}
+"""What Ray listens on by default; another port where that one is taken."""
+
+TOKEN = "token"
+STATE = "head.json"
+
+SECONDS_TO_START = 120.0
+SECONDS_TO_ANSWER = 30.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """What `start` started."""
+
+    dashboard: int
+    """Its port."""
+    folder: str
+    """Of Ray's files and its log, gone with it."""
+    version: str
+    """Ours, that started it."""
+    started: Started
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard}"
+
+
+def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
+    """The head that runs, and whether it was started now, with the `variables` of its folder set.
+
+    ClusterError, and nothing left running, where it doesn't come up or lets anybody in.
+    """
+    with private.locked():
+        if head := _recorded():
+            return head, False
+        token = secrets.token_hex(32)
+        private.write(TOKEN, token)
+        folder = Path(tempfile.mkdtemp(prefix="bigmodel-", dir="/tmp"))  # short: it holds sockets
+        ports = {option: _port(default) for option, default in PORTS.items()}
+        head = Head(
+            ports["dashboard-port"], str(folder), bigmodel.__version__, Started(0, (), str(folder))
+        )
+        try:
+            process = _spawn(folder, ports, variables(folder))
+            head = replace(head, started=Started(process.pid, (process.pid,), str(folder)))
+            _record(head)
+            _wait_until_up(head, process, token)
+            head = replace(head, started=head.started.seen())
+            _record(head)
+        except BaseException:
+            _end(head)
+            raise
+        return head, True
+
+
+def stop() -> Head | None:
+    """End the head that was started here: its endpoint answers what it has, then all is gone.
+
+    None where it doesn't run any more; what it left behind is removed either way.
+    """
+    with private.locked():
+        head = _recorded()
+        if head:
+            _ask(head, "/api/serve/applications/", private.read(TOKEN), "DELETE")
+            _end(head)
+        return head
+
+
+def living_head() -> tuple[str, str] | None:
+    """The address and the token of the head that `start` left running; None without one."""
+    head = _recorded()
+    if head is None:
+        return None
+    token = private.read(TOKEN)
+    if not token:
+        raise ClusterError(
+            f"{private.path(TOKEN)}: the head's token isn't there; start the head anew with: "
+            "bigmodel down, bigmodel up"
+        )
+    return head.address, token
+
+
+def _recorded() -> Head | None:
+    """The head that was written down, while it lives."""
+    try:
+        fields = json.loads(private.read(STATE))
+        started = Started(**{**fields["started"], "lasting": tuple(fields["started"]["lasting"])})
+        head = Head(**{**fields, "started": started})
+    except (ValueError, TypeError, KeyError):
+        return None
+    if head.started.alive:
+        return head
+    _forget(head)
+    return None
+
+
+def _record(head: Head) -> None:
+    private.write(STATE, json.dumps(asdict(head)))
+
+
+def _end(head: Head) -> None:
+    head.started.end()
+    _forget(head)
+
+
+def _forget(head: Head) -> None:
+    shutil.rmtree(head.folder, ignore_errors=True)
+    private.remove(TOKEN)
+    private.remove(STATE)
+
+
+def _port(default: int) -> int:
+    """The default where nobody listens on it, else a free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", default))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str]) -> Any:
+    """`ray start` in a session of its own, its log in the head's folder; it isn't waited for."""
+    _raise_file_limit()
+    own = [f"--{option}={port}" for option, port in ports.items()]
+    with open(folder / "log", "wb") as log:
+        return subprocess.Popen(
+            [*RAY_START, *OPTIONS, *own, f"--temp-dir={folder}/ray"],
+            cwd=folder,
+            env=_environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Of all the head's processes: ours over the user's, and no other cluster in it."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(private.path(TOKEN))}
+    other = dict.fromkeys(("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"))
+    merged = {**os.environ, **SETTINGS, **LOCAL, **variables, **other, **token}
+    root = Path(bigmodel.__file__).parents[1]
+    if root.name != "site-packages":  # a checkout, which all of them must find
+        merged["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _raise_file_limit() -> None:
+    """As `ray.init` does: what a shell has is often too little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _wait_until_up(head: Head, process: Any, token: str) -> None:
+    """Return once it can run something, and was seen to refuse whoever has no token."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while True:
+        status, _ = _ask(head, "/api/jobs/", None)
+        if status == 200:
+            raise ClusterError(
+                "the head answers without a token, so it was ended again; see that nothing in the "
+                "environment sets RAY_AUTH_MODE"
+            )
+        if status == 401 and _ask(head, "/api/jobs/", token)[0] == 200 and _has_node(head, token):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            lines = Path(head.folder, "log").read_text(errors="replace").split("\n")
+            said = next((line.strip() for line in reversed(lines) if line.strip()), "no reason")
+            raise ClusterError(f"the head didn't start ({said}); nothing of it was left running")
+        time.sleep(0.1)
+
+
+def _has_node(head: Head, token: str) -> bool:
+    """Is there somewhere for a job to run?"""
+    _, body = _ask(head, "/nodes?view=summary", token)
+    try:
+        nodes = json.loads(body)["data"]["summary"]
+        return any(node["raylet"]["state"] == "ALIVE" for node in nodes)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _ask(head: Head, path: str, token: str | None, method: str = "GET") -> tuple[int, bytes]:
+    """(status, body); status 0 without an answer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(head.address + path, headers=headers, method=method)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except (OSError, ValueError):
+        return 0, b""

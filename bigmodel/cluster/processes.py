@@ -1,0 +1,105 @@
+"""Processes that outlive the command which started them, told from others with their numbers."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import psutil
+
+from bigmodel.errors import ClusterError
+
+SECONDS_TO_END = 10.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command in a POSIX session of its own, and what it started in turn."""
+
+    session: int
+    """Also the number of its first process."""
+    lasting: tuple[int, ...]
+    """Processes that live as long as it does, each with `mark` in its command line. A start time
+    would tell as much, but it moves when the machine's clock is set."""
+    mark: str
+
+    @property
+    def alive(self) -> bool:
+        """Does any of the lasting ones live? If so, the session's number is still its own."""
+        return any(_has(pid, self.mark) for pid in self.lasting)
+
+    def seen(self) -> "Started":
+        """With all the lasting processes that there are by now."""
+        lasting = (each.pid for each in self.processes() if _has(each.pid, self.mark))
+        return Started(self.session, tuple(lasting), self.mark)
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of the session and all that they started, in sessions of their own too; not the
+        one that asks. Only to be trusted while `alive`, or right after."""
+        found = [each for each in psutil.process_iter() if _state(each) != psutil.STATUS_ZOMBIE]
+        parents = {each.pid: _parent(each) for each in found}
+        own = {pid for pid in parents if _session(pid) == self.session}
+        while more := {pid for pid, parent in parents.items() if parent in own} - own:
+            own |= more
+        return [each for each in found if each.pid in own - {os.getpid()}]
+
+    def end(self) -> None:
+        """Ask the first one to end, which ends the others; then those that stayed; then end them.
+
+        ClusterError where something stays all the same.
+        """
+        if not self.alive:
+            return
+        self._tell(signal.SIGTERM, only=self.session)
+        if self._tell(signal.SIGTERM) and (left := self._tell(signal.SIGKILL)):
+            numbers = ", ".join(str(each.pid) for each in left)
+            raise ClusterError(f"the processes {numbers} can't be ended; look at why they hang")
+
+    def _tell(self, number: signal.Signals, *, only: int | None = None) -> list[psutil.Process]:
+        """A signal to each, or to `only` one; whoever of them is left after some seconds."""
+        deadline = time.monotonic() + SECONDS_TO_END
+        told: set[psutil.Process] = set()
+        while left := [each for each in self.processes() if only in (None, each.pid)]:
+            for each in set(left) - told:  # once: a second SIGTERM would cut its end short
+                _send(each, number)
+            told |= set(left)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return left
+
+
+def _has(pid: int, mark: str) -> bool:
+    try:
+        return mark in "\0".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+def _state(process: psutil.Process) -> str:
+    try:
+        return process.status()
+    except psutil.Error:
+        return psutil.STATUS_ZOMBIE
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return 0
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    """psutil looks first whether the process is still the one that it found."""
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        pass
