@@ -285,6 +285,23 @@ def test_the_keys_are_looked_at_again_and_again(storage):
     assert ring.check(headers(made.written), "predict") == made.id
 
 
+def test_every_two_seconds_is_often_enough_to_refuse_a_revoked_key_within_five(
+    storage, monkeypatch
+):
+    ring = KeyRing(storage)
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(serve.keys.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ring.keep_current())
+    assert slept == [2.0] * 3
+
+
 def test_nobody_has_access_once_the_file_is_deleted(storage):
     made = add_key(storage, "商城", scopes=["predict"])
     ring = KeyRing(storage)
