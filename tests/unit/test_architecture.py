@@ -18,7 +18,7 @@ ORDER = [
     ("abstention",),
     ("manifest",),
     ("artifact",),
-    ("predictor", "export"),
+    ("predictor", "export", "attribution", "explanation"),
     ("data",),
     ("training",),
     ("inspection",),
@@ -33,7 +33,8 @@ ORDER = [
 
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
-    "golden", "manifest", "artifact", "predictor", "export", "data.schema", "data.batches",
+    "golden", "manifest", "artifact", "predictor", "attribution", "explanation", "export",
+    "data.schema", "data.batches",
     "data.files", "data.encodings", "data.records", "data.look", "data.head", "data.parse",
     "data.sources", "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
