@@ -73,6 +73,7 @@ def visible() -> str:
 _IN_JSON = "Accepted, and the answer is JSON all the same."
 
 
+@cache
 def _answers() -> Schema:
     adapters = [(each.__name__, "serialization", TypeAdapter(each)) for each in ANSWERS]
     _, found = TypeAdapter.json_schemas(

@@ -2,79 +2,32 @@
 
 import asyncio
 import itertools
-import json
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bigmodel.config import LimitsConfig, ServeConfig
-from serve.batching import MicroBatch
-from serve.endpoint import endpoint
-from serve.models import Models, Served
-
-CANARY = "金丝雀在歌唱"
-LIMITS = LimitsConfig(
-    body_bytes=4_096,
-    body_timeout_s=0.05,
-    items=4,
-    item_characters=20,
-    total_characters=60,
-    deadline_s=0.2,
-    in_flight=2,
+from small_endpoint import (
+    CANARY,
+    JSON,
+    LIMITS,
+    Endpoint,
+    Lengths,
+    Prediction,
+    check_problem,
+    served,
 )
 
+from bigmodel.config import LimitsConfig
+from serve.batching import MicroBatch
+from serve.models import Models
 
-@dataclass(frozen=True)
-class Answer:
-    labels: tuple[tuple[str, float], ...]
-    abstained: bool = False
-    truncated: bool = False
-
-
-class Lengths:
-    """Answers by the length of a text, and remembers with how many texts it was called."""
-
-    labels = ("正面", "负面", "中性")
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-
-    def predict(self, texts: Sequence[str], *, top_k: int = 1) -> list[Answer]:
-        self.calls.append(len(texts))
-        if any("崩溃" in text for text in texts):
-            raise ValueError(f"can't read {texts}")
-        return [
-            Answer(tuple((label, len(text) / 100) for label in self.labels[:top_k]))
-            for text in texts
-        ]
-
-
-def client(predictor: Any = None, limits: LimitsConfig = LIMITS) -> httpx.AsyncClient:
-    predictor = predictor or Lengths()
-    served = Served("reviews", "7", "", predictor, MicroBatch(predictor))
-    app = endpoint(Models([served]), ServeConfig(limits=limits))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:8000")
-
-
-def send(method: str, path: str, **options: Any) -> httpx.Response:
-    async def once() -> httpx.Response:
-        async with client() as http:
-            return await http.request(method, path, **options)
-
-    return asyncio.run(once())
-
-
-def classify(body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"} | (headers or {})
-    return send("POST", "/v1/classify", content=content, headers=headers)
+classify = Endpoint().classify
+send = Endpoint().send
 
 
 def test_a_text_gets_its_labels() -> None:
@@ -220,19 +173,6 @@ def test_a_wrong_path_or_method_is_a_problem(
     assert ("allow" in response.headers) == (status == 405)
 
 
-def check_problem(response: httpx.Response, status: int, kind: str) -> None:
-    problem = response.json()
-    assert (response.status_code, problem["type"]) == (status, f"urn:bigmodel:error:{kind}")
-    assert response.headers["content-type"] == "application/problem+json"
-    assert problem.keys() == {
-        "type", "title", "status", "detail", "error", "request_id", "errors"
-    }  # fmt: skip
-    assert problem["error"] == problem["detail"]
-    assert problem["request_id"] == response.headers["x-request-id"]
-    assert (status == 422) == bool(problem["errors"])
-    assert CANARY not in response.text and CANARY not in json.dumps(problem, ensure_ascii=False)
-
-
 def test_every_fault_of_a_body_is_named() -> None:
     body = {"inputs": ["好", 5, ""], "parameters": {"top_k": 9}, "x": 1}
     assert classify(body).json()["errors"] == [
@@ -275,10 +215,8 @@ def test_a_slow_body_ends_with_408() -> None:
         await asyncio.Event().wait()
 
     async def slow() -> httpx.Response:
-        async with client() as http:
-            return await http.post(
-                "/v1/classify", content=never(), headers={"Content-Type": "application/json"}
-            )
+        async with Endpoint().client() as http:
+            return await http.post("/v1/classify", content=never(), headers=JSON)
 
     check_problem(asyncio.run(slow()), 408, "body-timeout")
 
@@ -293,10 +231,8 @@ def test_a_body_without_a_length_is_counted_as_it_comes() -> None:
             yield b"a" * 1_024
 
     async def post() -> httpx.Response:
-        async with client() as http:
-            return await http.post(
-                "/v1/classify", content=endless(), headers={"Content-Type": "application/json"}
-            )
+        async with Endpoint().client() as http:
+            return await http.post("/v1/classify", content=endless(), headers=JSON)
 
     response = asyncio.run(post())
     check_problem(response, 413, "body-too-large")
@@ -315,12 +251,11 @@ def test_one_too_many_is_told_to_come_back() -> None:
             await gate.wait()
             yield b'{"inputs": "\xe5\xa5\xbd"}'
 
-        async with client(limits=LIMITS.model_copy(update={"body_timeout_s": 10})) as http:
+        limits = LIMITS.model_copy(update={"body_timeout_s": 10})
+        async with Endpoint(limits).client() as http:
 
             async def post() -> httpx.Response:
-                return await http.post(
-                    "/v1/classify", content=held(), headers={"Content-Type": "application/json"}
-                )
+                return await http.post("/v1/classify", content=held(), headers=JSON)
 
             inside = [asyncio.create_task(post()) for _ in range(LIMITS.in_flight)]
             await full.wait()
@@ -348,7 +283,7 @@ def test_waiting_requests_share_a_call_and_keep_their_answers() -> None:
     sizes = [1, 130, 1, 3]  # 130 texts are three pieces
 
     async def together() -> list[httpx.Response]:
-        async with client(predictor, limits) as http:
+        async with Endpoint(limits, Models([served(predictor)])).client() as http:
             return await asyncio.gather(
                 *(
                     http.post(
@@ -388,7 +323,7 @@ def test_a_batch_has_few_texts_and_few_characters(
 ) -> None:
     predictor = Lengths()
 
-    async def together() -> list[list[Answer]]:
+    async def together() -> list[list[Prediction]]:
         batch = MicroBatch(predictor)
         requests = [["好" * length for length in each] for each in lengths]
         return await asyncio.gather(*(batch.predict(texts, top_k=1) for texts in requests))
@@ -398,7 +333,7 @@ def test_a_batch_has_few_texts_and_few_characters(
     assert predictor.calls == calls
 
 
-JSON = st.recursive(
+VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
     lambda inner: (
         st.lists(inner, max_size=6)
@@ -411,6 +346,6 @@ JSON = st.recursive(
 )
 
 
-@given(body=st.binary(max_size=200) | JSON)
+@given(body=st.binary(max_size=200) | VALUES)
 def test_no_body_makes_it_fail(body: Any) -> None:
     assert classify(body).status_code in (200, 400, 413, 422)
