@@ -65,6 +65,7 @@ def main(
     from jobs.deploy import check_port
     from jobs.prepare import prepare, result_of
     from jobs.train import check
+    from serve import ingress
 
     if until == "prepare":
         return result_of(prepare(recipe))
@@ -74,7 +75,7 @@ def main(
     check(recipe, resume=resume)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
-    with ray_session():
+    with ingress.embedded() as variables, ray_session(variables=variables):
         result = run(recipe, until=until, keep=keep, port=port, text=text, resume=resume)
     return result | {"seconds": time.monotonic() - start}
 

@@ -24,11 +24,12 @@ def show(result: dict[str, Any]) -> "Table":
 def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     """Answer over HTTP from this machine, until Ctrl-C."""
     from bigmodel.registry import Registry
+    from serve import ingress
 
     check_port(host, port)
     version = Registry(storage).resolve(model)
     args = arguments(version)
-    with ray_session():
+    with ingress.embedded() as variables, ray_session(variables=variables):
         from serve import running
 
         url = running.start(args, pinned(version), host=host, port=port)

@@ -25,7 +25,7 @@ from serve.probe import exchange, obstacle
 from serve.wanted import Pinned, first_wish
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
-_ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.request_id:proxy_middlewares"}
+_ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.middlewares:proxy_middlewares"}
 
 
 def start(
