@@ -1,6 +1,7 @@
-"""One artefact's answers to very many texts, over all cores and machines, by Ray Data."""
+"""One artefact's answers to very many texts, over all cores and machines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import pyarrow as pa
 
 from bigmodel import progress
 from bigmodel.artifact import Artifact
+from bigmodel.data.ahead import ahead
+from bigmodel.data.read import Piece
+from bigmodel.evaluation.labelling import Labeller, Labelling, Numbered, Part
 from bigmodel.metrics import Scores
 from bigmodel.predictor import Predictor
 
@@ -47,14 +51,40 @@ def answer_everywhere(uri: str, digest: str, texts: Sequence[str]) -> Scores:
     return np.asarray(np.concatenate(parts)[np.argsort(np.concatenate(places))])
 
 
+def label_everywhere(uri: str, digest: str) -> Labeller:
+    """For `label_file`: the pieces on all CPUs of the open session, each in a task of its own.
+
+    Plain tasks, not Ray Data: the parts come back in order, a few at a time, and those of a run
+    that was stopped needn't be made again.
+    """
+    import ray
+
+    def part_of(labelling: Labelling, piece: Piece) -> Part:
+        return labelling.part(_loaded(uri, digest), piece)
+
+    def label(labelling: Labelling, pieces: Iterable[Numbered]) -> Iterator[tuple[int, Part]]:
+        task = ray.remote(num_cpus=1)(part_of)
+        tasks = ((number, task.remote(labelling, piece)) for number, piece in pieces)
+        for number, part in ahead(tasks):
+            yield number, ray.get(part)
+
+    return label
+
+
+@lru_cache(maxsize=1)
+def _loaded(uri: str, digest: str) -> Predictor:
+    """Once a process."""
+    import torch
+
+    torch.set_num_threads(1)
+    return Predictor(Artifact.load(uri, digest=digest))
+
+
 class _Answering:
     """What one process does: the artefact, loaded once, and batch after batch."""
 
     def __init__(self, uri: str, digest: str) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        self._predictor = Predictor(Artifact.load(uri, digest=digest))
+        self._predictor = _loaded(uri, digest)
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         probabilities = self._predictor.probabilities(batch["text"].tolist())

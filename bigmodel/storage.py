@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -55,20 +55,26 @@ class Folder:
             with filesystem.open_input_stream(f"{path}/{name}", compression=None) as stream:
                 return bytes(stream.read())
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file whole: on a local disk aside and renamed, so that no reader sees a part."""
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
+        """Write a file whole: on a local disk aside and renamed, so that no reader sees a part.
+
+        Of parts there is one in memory at a time.
+        """
+        parts = [data] if isinstance(data, bytes) else data
         if not self.local:
             with _told("write", self.uri):
                 filesystem, path = remote(self.uri)
                 with filesystem.open_output_stream(f"{path}/{name}", compression=None) as stream:
-                    stream.write(data)
+                    for part in parts:
+                        stream.write(part)
             return
         target = self.local / name
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         with _told("write", self.uri):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                aside.write_bytes(data)
+                with aside.open("wb") as file:
+                    file.writelines(parts)
                 os.replace(aside, target)
             finally:
                 aside.unlink(missing_ok=True)

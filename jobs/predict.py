@@ -4,11 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bigmodel.cluster.session import in_submitted_job, ray_session
 from bigmodel.errors import RecipeError
 from jobs.start import job
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from bigmodel.predictor import Predictor
+    from bigmodel.registry import Version
+
+MANY_BYTES = 16_000_000
+"""Of a file, from which on Ray's start pays for itself."""
 
 
 def show(result: Any) -> "RenderableType":
@@ -53,11 +60,23 @@ def main(
 
     predictor = Predictor(Artifact.load(version.uri, digest=version.digest))
     if file and out:
-        from bigmodel.evaluation.labelling import label_file
-
-        rows, answered = label_file(predictor, file, out)
+        rows, answered = _label(predictor, version, file, out)
         return {"rows": rows, "answered": answered, "out": out}
     return answers(predictor, texts)
+
+
+def _label(predictor: "Predictor", version: "Version", file: str, out: str) -> tuple[int, int]:
+    """In this process, or, where there is much to do, on all CPUs of a Ray session."""
+    from bigmodel.data.files import stamp
+    from bigmodel.evaluation.labelling import label_file
+
+    if not in_submitted_job() and stamp(file)[0] < MANY_BYTES:
+        return label_file(predictor, file, out)
+    with ray_session():
+        from bigmodel.answering import label_everywhere
+
+        everywhere = label_everywhere(version.uri, version.digest)
+        return label_file(predictor, file, out, label=everywhere)
 
 
 def answers(predictor: Any, texts: tuple[str, ...]) -> list[dict[str, Any]]:

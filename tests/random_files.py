@@ -97,7 +97,7 @@ def check(path: Path) -> int | None:
         source = open_source(str(path), "train", DataConfig(train=str(path)))
         tables = list(read_rows(source))
         by_pieces = [len(read_piece(source, piece)) for piece in pieces(source, size=1000)]
-        fields = [one for _, one, _ in read_records(source)]
+        fields = [one for one, _ in read_records(source)]
     except DataError as error:
         assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
         return None

@@ -87,7 +87,7 @@ def look(path: str, *, text_column: str | None = None, label_column: str | None 
     """
     source = _source(files_of(path)[0])
     records = list(islice(read_records(source), MOST_ROWS))
-    rows = [fields for _, fields, _ in records if fields is not None]
+    rows = [fields for fields, _ in records if fields is not None]
     check_unreadable(source, len(records) - len(rows), len(records))
     if not rows:
         raise DataError(f"{source.path}: no rows; expected labelled texts")

@@ -4,6 +4,7 @@ Only UNREADABLE is judged here. How large the pieces are changes no row.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +21,37 @@ from bigmodel.errors import DataError
 
 _SIZE = 1 << 20
 
-Record = tuple[int, list[str] | None, bytes]
-"""A record's number in its file, from 1; its fields, or None where it can't be read; its bytes."""
+Piece: TypeAlias = bytes | pa.Table
+"""Some whole records of a file, as they stood; of Parquet a table."""
+
+Record = tuple[list[str] | None, bytes]
+"""A record's fields, or None where it can't be read; its bytes."""
 
 
-def pieces(source: Source, *, size: int) -> Iterator[bytes | pa.Table]:
+def pieces(source: Source, *, size: int, whole: bool = False) -> Iterator[Piece]:
     """Whole records of about `size` bytes, one piece in memory at a time, without header and mark.
 
-    DataError where the file can't be read, or ends too soon.
+    `whole`: with all columns, for `records_of`. DataError where the file can't be read, or ends too
+    soon.
     """
-    return _pieces(source, size, _wanted(source))
+    return _pieces(source, size, range(len(source.columns)) if whole else _wanted(source))
 
 
-def read_piece(source: Source, piece: bytes | pa.Table) -> pa.Table:
+def records_of(source: Source, piece: Piece) -> Iterator[Record]:
+    """All columns of each record of a `whole` piece, as strings."""
+    fields = parse(source, piece, range(len(source.columns)))
+    rows = zip(*(column.to_pylist() for column in fields.columns), strict=True)
+    for row, raw in zip(rows, fields.raw.to_pylist(), strict=True):
+        yield list(row) if raw is None else None, raw or b""
+
+
+def read_records(source: Source) -> Iterator[Record]:
+    """Those of the whole file, in order."""
+    for piece in pieces(source, size=_SIZE, whole=True):
+        yield from records_of(source, piece)
+
+
+def read_piece(source: Source, piece: Piece) -> pa.Table:
     """`ROWS`: every record of the piece in order, numbered from 1; labels without outer blanks.
 
     After them stand the columns that are kept for slices, each by its `kept_name`.
@@ -73,17 +92,6 @@ def read_rows(source: Source) -> Iterator[pa.Table]:
         num_rows += len(table)
 
 
-def read_records(source: Source) -> Iterator[Record]:
-    """All columns of each record, as strings."""
-    number, wanted = 0, range(len(source.columns))
-    for piece in _pieces(source, _SIZE, wanted):
-        fields = parse(source, piece, wanted)
-        rows = zip(*(column.to_pylist() for column in fields.columns), strict=True)
-        for row, raw in zip(rows, fields.raw.to_pylist(), strict=True):
-            number += 1
-            yield number, list(row) if raw is None else None, raw or b""
-
-
 def check_unreadable(source: Source, unreadable: int, rows: int) -> None:
     """DataError where most rows of a file can't be read: it isn't what it was taken for."""
     if 2 * unreadable <= rows:
@@ -101,7 +109,7 @@ def _wanted(source: Source) -> list[int]:
     return [place for place in dict.fromkeys(places) if place is not None]
 
 
-def _pieces(source: Source, size: int, wanted: Sequence[int]) -> Iterator[bytes | pa.Table]:
+def _pieces(source: Source, size: int, wanted: Sequence[int]) -> Iterator[Piece]:
     if source.format == "parquet":
         yield from _tables(source, size, wanted)
         return

@@ -13,6 +13,7 @@ from bigmodel.config import DataConfig
 from bigmodel.data.read import read_records
 from bigmodel.data.sources import open_source
 from bigmodel.errors import DataError
+from bigmodel.evaluation import labelling
 from bigmodel.evaluation.labelling import label_file
 from bigmodel.metrics import softmax
 from bigmodel.predictor import Predictor
@@ -117,7 +118,7 @@ def test_every_format_is_labelled_with_the_rows_in_their_places(predictor, tmp_p
     assert label_file(predictor, str(tmp_path / name), str(tmp_path / out)) == (3, 1)
     (one,) = [open_source(str(tmp_path / out), "test", DataConfig(train="x"), labelled=False)]
     assert one.columns == ("id", "text", "predicted", "score", "abstained")
-    rows = [fields[:3] for _, fields, _ in read_records(one)]
+    rows = [fields[:3] for fields, _ in read_records(one)]
     assert rows == [["1", "书很好看", "正面"], ["", "2", ""], ["3", "", ""]]
 
 
@@ -172,3 +173,54 @@ def test_an_answer_that_is_less_sure_than_was_promised_abstains(tiny, reviews):
     assert [answer.abstained for answer in found] == (best < threshold).tolist()
     assert 0 < sum(answer.abstained for answer in found) < len(texts)
     assert all(answer.labels for answer in found)
+
+
+@pytest.fixture
+def many_rows(tmp_path, monkeypatch):
+    """A file of several pieces."""
+    monkeypatch.setattr(labelling, "PIECE_BYTES", 256)
+    path = tmp_path / "评论.csv"
+    rows = [f"{number},这本书写得很好，第{number}次读" for number in range(60)]
+    path.write_text("id,text\n" + "\n".join(rows), encoding="utf-8")
+    return path
+
+
+def stopping_after(predictor, num_parts, seen):
+    """Labels in this process, until Ctrl-C; notes the pieces it was given."""
+
+    def label(job, pieces):
+        for number, piece in pieces:
+            if len(seen) == num_parts:
+                raise KeyboardInterrupt
+            seen.append(number)
+            yield number, job.part(predictor, piece)
+
+    return label
+
+
+def test_a_file_that_was_stopped_goes_on_with_the_parts_that_it_has(predictor, many_rows, tmp_path):
+    whole, out = tmp_path / "whole.csv.gz", tmp_path / "out.csv.gz"
+    assert label_file(predictor, str(many_rows), str(whole)) == (60, 60)
+    first: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        stopped = stopping_after(predictor, 3, first)
+        label_file(predictor, str(many_rows), str(out), label=stopped)
+    assert first == [0, 1, 2] and not out.exists()
+    rest: list[int] = []
+    goes_on = stopping_after(predictor, -1, rest)
+    assert label_file(predictor, str(many_rows), str(out), label=goes_on) == (60, 60)
+    assert rest and not {*first} & {*rest}
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in (whole, out, many_rows)
+    )
+
+
+def test_parts_of_other_bytes_are_not_used(predictor, many_rows, tmp_path):
+    out = tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        label_file(predictor, str(many_rows), str(out), label=stopping_after(predictor, 3, []))
+    many_rows.write_text(many_rows.read_text(encoding="utf-8").replace("很好", "太差"), "utf-8")
+    seen: list[int] = []
+    label_file(predictor, str(many_rows), str(out), label=stopping_after(predictor, -1, seen))
+    assert 0 in seen and "很好" not in out.read_text(encoding="utf-8")

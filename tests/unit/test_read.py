@@ -221,7 +221,7 @@ def test_well_formed_files_are_read_as_the_csv_module_reads_them(tmp_path):
         csv.writer(data, quoting=quoting).writerows([["text", "label"], *rows])
         path = written(tmp_path, data.getvalue())
         assert found(path) == [tuple(row) for row in rows]
-        assert [fields for _, fields, _ in read_records(opened(path))] == rows
+        assert [fields for fields, _ in read_records(opened(path))] == rows
 
 
 def test_a_piece_is_not_much_larger_than_asked_for(tmp_path):
@@ -334,7 +334,7 @@ def test_a_parquet_row_is_read_or_set_aside_with_its_fault(tmp_path, texts, labe
     source = opened(path)
     small = [read_piece(source, piece) for piece in pieces(source, size=1)]
     assert [len(table) for table in small] == [1] * len(texts)
-    fields = [row for _, row, _ in read_records(source)]
+    fields = [row for row, _ in read_records(source)]
     assert [row and row[0] for row in fields] == [
         None if isinstance(e, str) else str(number) for number, e in enumerate(expected)
     ]
