@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, Protocol
@@ -15,6 +16,7 @@ from serve.http import Request
 from serve.problems import Problem
 
 Scope = Literal["predict", "metadata"]
+TIMEOUT_MS = "[1-9][0-9]{0,8}"
 _ONCE = frozenset((b"host", b"origin", b"authorization", b"content-type", b"content-length"))
 
 
@@ -114,7 +116,7 @@ def deadline_s(request: Request, limits: LimitsConfig) -> float:
     asked = request.headers.get(b"x-request-timeout-ms")
     if asked is None:
         return limits.deadline_s
-    if not (asked.isdigit() and len(asked) <= 9 and int(asked) > 0):
+    if not re.fullmatch(TIMEOUT_MS.encode(), asked):
         raise Problem("bad-timeout", "X-Request-Timeout-Ms is not a number of milliseconds")
     return min(limits.deadline_s, int(asked) / 1000)
 

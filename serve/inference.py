@@ -11,7 +11,7 @@ from serve.classify import timing
 from serve.http import Answer, Request
 from serve.models import Models, Served
 from serve.problems import Fault, Problem
-from serve.schemas import Asked, Wrong, refuse, wrong_in_texts, wrong_switch, wrong_top_k
+from serve.schemas import Asked, Wrong, is_whole, refuse, wrong_in_texts, wrong_switch, wrong_top_k
 from serve.work import Work
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Infer:
             num_labels = len(served.predictor.labels)
             refuse(_wrong_in_body(document, self._work.limits, num_labels))
             parameters = document.get("parameters", {})
-            asked = Asked(tuple(document["inputs"][0]["data"]), parameters.get("top_k", 1))
+            top_k = int(parameters.get("top_k", 1))
+            asked = Asked(tuple(document["inputs"][0]["data"]), top_k)
             read = time.perf_counter()
             answers, _ = await self._work.predict(served, asked, deadline=deadline)
         body: InferResponse = {
@@ -199,7 +200,7 @@ def _wrong_in_inputs(document: dict[str, Any], limits: LimitsConfig) -> Iterator
         return
     yield from wrong_in_texts(data, limits, place="inputs/0/data")
     shape = tensor.get("shape")
-    if shape != [len(data)] or type(shape[0]) is not int:
+    if shape != [len(data)] or not is_whole(shape[0]):
         detail = f"the shape of the input is not [{len(data)}], the number of its texts"
         yield "wrong-shape", detail, Fault("/inputs/0/shape", "wrong_shape")
 
@@ -209,8 +210,8 @@ def _wrong_in_outputs(outputs: Any) -> Iterator[Wrong]:
         yield "wrong-type", "outputs is not a list of tensors", Fault("/outputs", "list_type")
         return
     names = [each.get("name") for each in outputs]
-    if not names or any(name not in OUTPUTS for name in names) or len(names) > len({*names}):
-        detail = f"outputs does not name {' or '.join(OUTPUTS)}, each at most once"
+    if not 0 < len(names) <= len(OUTPUTS) or any(name not in OUTPUTS for name in names):
+        detail = f"outputs does not name {' or '.join(OUTPUTS)} once or twice"
         yield "unknown-tensor", detail, Fault("/outputs", "unexpected")
     for position, output in enumerate(outputs):
         place = f"outputs/{position}"

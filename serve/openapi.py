@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import bigmodel
 from bigmodel.config import LimitsConfig
 from serve import openapi_examples as examples
+from serve.access import TIMEOUT_MS
 from serve.models import Models
 from serve.openapi_schemas import Schema, schemas
 
@@ -116,13 +117,13 @@ def _operation(
     operation: Schema = {
         "operationId": name,
         "summary": says,
-        "parameters": [_header("X-Request-ID", "^[A-Za-z0-9._-]{1,64}$")],
+        "parameters": [_request_id()],
         "responses": _responses(statuses | ({401, 429} if secured else set()), answer),
     }
     if secured:
         operation["security"] = [{"key": []}]
     if asked:
-        operation["parameters"].append(_header("X-Request-Timeout-Ms", "^[0-9]{0,8}[1-9]$"))
+        operation["parameters"].append(_timeout())
         content = {"schema": _ref(asked), "examples": examples.OF[asked]}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
@@ -132,7 +133,7 @@ def _health(name: str, says: str, *, refused: tuple[int, ...] = ()) -> Schema:
     return {
         "operationId": name,
         "summary": says,
-        "parameters": [_header("X-Request-ID", "^[A-Za-z0-9._-]{1,64}$")],
+        "parameters": [_request_id()],
         "responses": _responses({403, 405, 421, 500, *refused}, "Health"),
         "security": [],
     }
@@ -163,9 +164,18 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _header(name: str, pattern: str) -> Schema:
-    schema = {"type": "string", "pattern": pattern}
-    return {"name": name, "in": "header", "required": False, "schema": schema}
+def _request_id() -> Schema:
+    says = "Comes back; one that isn't made of 1 to 64 of A-Z a-z 0-9 . _ - is replaced."
+    return _header("X-Request-ID", says, {"type": "string"})
+
+
+def _timeout() -> Schema:
+    schema = {"type": "string", "pattern": f"^{TIMEOUT_MS}$"}
+    return _header("X-Request-Timeout-Ms", "Lowers the deadline of the answer.", schema)
+
+
+def _header(name: str, says: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "header", "required": False, "description": says, "schema": schema}
 
 
 def _path_parameter(name: str) -> Schema:

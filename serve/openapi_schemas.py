@@ -55,7 +55,7 @@ def schemas(limits: LimitsConfig, *, most_labels: int) -> Schema:
                     name={"enum": list(OUTPUTS)},
                     parameters=_closed([], binary_data=_switch(_IN_JSON)),
                 ),
-                "description": "Which outputs, each at most once; both where left out.",
+                "description": "Which outputs, in which order; both where left out.",
             },
         ),
     }
@@ -90,16 +90,24 @@ def _answers() -> Schema:
 
 
 def _tensor(limits: LimitsConfig) -> Schema:
-    length = {"type": "integer", "minimum": 1, "maximum": limits.items}
-    shape = {"type": "array", "minItems": 1, "maxItems": 1, "items": length}
-    return _closed(
+    tensor = _closed(
         ["name", "shape", "datatype", "data"],
         name={"const": "text"},
         datatype={"const": "BYTES"},
-        shape=shape | {"description": "The number of texts in data."},
+        shape={"type": "array", "description": "[N], the number of texts in data."},
         data=_texts(limits),
         parameters=_closed([]),
     )
+    return tensor | {"oneOf": [_of_length(length + 1) for length in range(limits.items)]}
+
+
+def _of_length(texts: int) -> Schema:
+    return {
+        "properties": {
+            "shape": {"const": [texts]},
+            "data": {"minItems": texts, "maxItems": texts},
+        }
+    }
 
 
 def _texts(limits: LimitsConfig) -> Schema:

@@ -81,7 +81,7 @@ def read_request(document: Any, limits: LimitsConfig, *, num_labels: int) -> Ask
         most = limits.item_characters
         cut = frozenset(i for i, text in enumerate(texts) if len(text) > most)
         texts = tuple(text[:most] for text in texts)
-    return Asked(texts, parameters.get("top_k", 1), parameters.get("explain", False), cut)
+    return Asked(texts, int(parameters.get("top_k", 1)), parameters.get("explain", False), cut)
 
 
 def refuse(found: Iterator[Wrong]) -> None:
@@ -186,11 +186,16 @@ def _wrong_in_parameters(parameters: Any, num_labels: int) -> Iterator[Wrong]:
 
 def wrong_top_k(top_k: Any, num_labels: int) -> Iterator[Wrong]:
     fault = "/parameters/top_k"
-    if type(top_k) is not int:  # True is an int to isinstance
+    if not is_whole(top_k):
         yield "wrong-type", "top_k is not a whole number", Fault(fault, "int_type")
     elif not 1 <= top_k <= num_labels:
         detail = f"top_k is outside 1 to {num_labels}, the number of labels"
         yield "top-k-out-of-range", detail, Fault(fault, "out_of_range")
+
+
+def is_whole(number: Any) -> bool:
+    """As JSON Schema has it: 2.0 is whole; True, an int to Python, is no number."""
+    return type(number) is int or (type(number) is float and number.is_integer())
 
 
 def wrong_switch(

@@ -106,7 +106,7 @@ BAD_BODIES = [
     ({"inputs": "好", "parameters": {"explain": 0}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"explain": None}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": "1"}}, 422, "wrong-type"),
-    ({"inputs": "好", "parameters": {"top_k": 1.0}}, 422, "wrong-type"),
+    ({"inputs": "好", "parameters": {"top_k": 1.5}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": True}}, 422, "wrong-type"),
     ({"inputs": "好", "parameters": {"top_k": 0}}, 422, "top-k-out-of-range"),
     ({"inputs": "好", "parameters": {"top_k": 4}}, 422, "top-k-out-of-range"),

@@ -210,3 +210,10 @@ def test_lifespan_and_websockets_end_well() -> None:
     ]
     websocket = {"type": "websocket", "path": "/v1/classify", "headers": []}
     assert asyncio.run(talk(websocket, [{"type": "websocket.connect"}])) == ["websocket.close"]
+
+
+def test_the_page_is_there_only_where_it_is_wanted() -> None:
+    page = Endpoint(page=True, keys=OneOfEach()).get("/")
+    assert (page.status_code, page.headers["content-type"][:9]) == (200, "text/html")
+    assert "content-security-policy" in page.headers and "x-request-id" in page.headers
+    check_problem(Endpoint(page=False).get("/"), 404, "not-found")

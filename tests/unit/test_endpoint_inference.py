@@ -68,7 +68,7 @@ def test_without_an_id_the_requests_own_comes_back() -> None:
         ({"inputs": [tensor("好", shape=[2])]}, "wrong-shape", "/inputs/0/shape"),
         ({"inputs": [tensor("好", shape=[1, 1])]}, "wrong-shape", "/inputs/0/shape"),
         ({"inputs": [tensor("好", shape=[True])]}, "wrong-shape", "/inputs/0/shape"),
-        ({"inputs": [tensor("好", shape=[1.0])]}, "wrong-shape", "/inputs/0/shape"),
+        ({"inputs": [tensor("好", shape=[1.5])]}, "wrong-shape", "/inputs/0/shape"),
         ({"inputs": [tensor("好", shape=1)]}, "wrong-shape", "/inputs/0/shape"),
         ({"inputs": [tensor("好", data="好")]}, "wrong-type", "/inputs/0/data"),
         ({"inputs": [tensor("好", parameters={"x": 1})]}, "unknown-key", "/inputs/0/parameters"),
@@ -86,7 +86,7 @@ def test_without_an_id_the_requests_own_comes_back() -> None:
         ({"inputs": [tensor("好")], "outputs": [{"name": CANARY}]}, "unknown-tensor", "/outputs"),
         ({"inputs": [tensor("好")], "outputs": [{"name": []}]}, "unknown-tensor", "/outputs"),
         (
-            {"inputs": [tensor("好")], "outputs": [{"name": "label"}, {"name": "label"}]},
+            {"inputs": [tensor("好")], "outputs": [{"name": "label"}] * 3},
             "unknown-tensor",
             "/outputs",
         ),
