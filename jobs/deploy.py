@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from bigmodel.config import Recipe, ServeConfig
     from bigmodel.registry import Registry, Version
-    from serve.app import ServeArgs
-    from serve.wanted import Pinned
+    from serve.wanted import Pinned, ServeArgs
 
 DRAIN_S = 2.0
 """An endpoint that ends says so for so long, before its port closes."""
@@ -37,7 +36,9 @@ def rows_of(url: str) -> dict[str, object]:
 
 
 @job(takes="RECIPE|MODEL", show=show)
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="[default: where the endpoint is, else 8000]"
+)
 @click.option("--other-labels", is_flag=True, help="They may differ from the version's before.")
 @click.option(
     "--rollback",
@@ -45,7 +46,7 @@ def rows_of(url: str) -> dict[str, object]:
     help="Put back what answered before, as in: name@deployed --rollback",
 )
 def main(
-    target: "Recipe | str", *, storage: str, port: int, other_labels: bool, rollback: bool
+    target: "Recipe | str", *, storage: str, port: int | None, other_labels: bool, rollback: bool
 ) -> dict[str, Any]:
     """Answer over HTTP from a living cluster; what answers there is replaced in place."""
     with living_cluster():
@@ -116,8 +117,8 @@ def arguments(
 ) -> "ServeArgs":
     """What replicas are started with; the settings of the version's own recipe unless given."""
     from bigmodel.artifact import Artifact
-    from serve.app import ServeArgs
     from serve.declared import code_digest
+    from serve.wanted import ServeArgs
 
     if config is None:
         config = Artifact.load(version.uri, digest=version.digest).recipe.serve

@@ -3,37 +3,27 @@
 import asyncio
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp
 
-from bigmodel.config import NAME_PATTERN, Section, ServeConfig
 from bigmodel.errors import ModelError
 from serve import outcomes
-from serve.access import Draining
+from serve.access import require_loopback
+from serve.declared import address
 from serve.endpoint import endpoint
 from serve.keys import KeyRing
+from serve.middlewares import OF_THIS_PROCESS
 from serve.models import Models
-from serve.wanted import Outcome, Wish
+from serve.wanted import DEPLOYMENT, Outcome, ServeArgs, Wish
 
-DEPLOYMENT = "classify"
 METRICS_INTERVAL_S = 1.0  # Serve's 10 s would hide a short burst
 LOOK_BACK_S = 5.0
 SECONDS_BETWEEN_COUNTS = 2.0
 # Serve's proxy collapses when more is in flight than its replicas may take: our own limit, which
 # answers 503, has to be met long before.
 ONGOING_REQUESTS = 512
-
-
-class ServeArgs(Section):
-    """What stays as it is from version to version: other arguments mean other processes."""
-
-    name: str = Field(pattern=NAME_PATTERN, description="Of the model that is asked by default.")
-    serve: ServeConfig = Field(default_factory=ServeConfig)
-    keys: str = Field("", description="The storage whose keys are asked for; none where empty.")
-    hosts: tuple[str, ...] = Field((), description="Names it has besides those of the loopback.")
-    code: str = Field("", description="Of our own code: another release needs new processes.")
 
 
 class Replica:
@@ -46,21 +36,25 @@ class Replica:
 
         torch.set_num_threads(1)  # more replicas, not more threads, use more cores
         self._args = args
-        self._models, self._draining = Models(), Draining()
+        self._models, self._draining = Models(), OF_THIS_PROCESS
         self._loader = Loader(self._models, default=args.name, report=self._tell)
         self._newest: Outcome | None = None
         self._watching: list[asyncio.Task[None]] = []
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        """Ray Serve calls this once, on the replica, so that no app has to travel there."""
+        """Ray Serve calls this once, on the replica, so that no app has to travel there.
+
+        RecipeError where anybody could ask from anywhere, whoever started Serve.
+        """
         args, keys = self._args, None
+        host, _ = await asyncio.to_thread(address)
         if args.keys:
             keys = await asyncio.to_thread(KeyRing, args.keys)
             watching = (keys.keep_current(), _keep_share(keys))
             self._watching = [asyncio.create_task(each) for each in watching]
-        return endpoint(
-            self._models, args.serve, keys=keys, hosts=args.hosts, draining=self._draining
-        )
+        else:
+            require_loopback(host)
+        return endpoint(self._models, args.serve, keys=keys, hosts=[host], draining=self._draining)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Record the wish and return: a replica in here gets no requests, and one that raises is

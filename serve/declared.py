@@ -16,8 +16,7 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from bigmodel.errors import ClusterError
-from serve.app import DEPLOYMENT, ServeArgs
-from serve.wanted import Wish
+from serve.wanted import DEPLOYMENT, ServeArgs, Wish
 
 APPLICATION = "bigmodel"
 _LIVING = ("RUNNING", "UPDATING", "PENDING_MIGRATION")
@@ -125,8 +124,8 @@ def wants_keys() -> bool:
 
 def address() -> tuple[str, int]:
     """The host and port that Serve listens on."""
-    options = _details()["http_options"]
-    return options["host"], options["port"]
+    options = _get_global_client().http_config
+    return str(options.host), int(options.port)
 
 
 def code_digest() -> str:

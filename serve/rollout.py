@@ -6,10 +6,9 @@ import time
 
 from bigmodel.errors import BigModelError, ClusterError, ModelError
 from serve import outcomes, running
-from serve.app import ServeArgs
-from serve.declared import Declared, declare, declared, is_scaled_to_zero, living
+from serve.declared import Declared, address, declare, declared, is_scaled_to_zero, living
 from serve.loading import load
-from serve.wanted import Pinned, Wish
+from serve.wanted import Pinned, ServeArgs, Wish
 
 TIMEOUT_S = 180.0
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -20,12 +19,12 @@ def deploy(
     args: ServeArgs,
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: int | None = None,
     other_labels: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> str:
     """Answer with `version` under `args.name`, as one model more where nothing has that name;
-    returns the URL.
+    returns the URL. A `port` is for an endpoint that isn't there yet: 8000 if none is given.
 
     First it is loaded, verified and warmed here; then each replica does so in a thread while it
     goes on with the version before, exchanges one reference, and tells. One refusal (the bytes,
@@ -40,7 +39,8 @@ def deploy(
     with outcomes.going_first(_signed(f"{args.name}@{version.version}")):
         before = declared()
         if before is None:
-            return running.start(args, version, host=host, port=port, timeout_s=timeout_s)
+            return running.start(args, version, host=host, port=port or 8000, timeout_s=timeout_s)
+        _check_port(port)
         load(args.name, version)
         wish = before.wish.with_model(args.name, version, other_labels=other_labels)
         after = before.next(wish, _arguments(args, before.args))
@@ -61,6 +61,14 @@ def rollback(name: str, *, timeout_s: float = TIMEOUT_S) -> Pinned:
         load(name, wish.models[name])
         _exchange(before, before.next(wish), timeout_s=timeout_s)
     return wish.models[name].itself
+
+
+def _check_port(port: int | None) -> None:
+    _, present = address()
+    if port not in (None, present):
+        raise ClusterError(
+            f"the endpoint of this cluster is on port {present}, not {port}; leave --port out"
+        )
 
 
 def _arguments(args: ServeArgs, present: ServeArgs | None) -> ServeArgs:

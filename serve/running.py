@@ -18,11 +18,10 @@ from ray.serve.schema import ApplicationStatus
 from bigmodel.errors import ClusterError
 from serve import outcomes
 from serve.access import require_loopback
-from serve.app import ServeArgs
 from serve.declared import APPLICATION, Declared, address, declare, declared
 from serve.loading import load
 from serve.probe import exchange, obstacle
-from serve.wanted import Pinned, first_wish
+from serve.wanted import Pinned, ServeArgs, first_wish
 
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.middlewares:proxy_middlewares"}

@@ -1,5 +1,5 @@
-"""What replicas are told to answer with: Ray Serve's `user_config`, the only thing that a new
-version changes."""
+"""What replicas are told: the `args` that stay, and `user_config`, which is all that a new version
+changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bigmodel.config import NAME_PATTERN, Section
+from bigmodel.config import NAME_PATTERN, Section, ServeConfig
 from bigmodel.errors import ModelError
+
+DEPLOYMENT = "classify"
+
+
+class ServeArgs(Section):
+    """What stays as it is from version to version: other arguments mean other processes."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Of the model that is asked by default.")
+    serve: ServeConfig = Field(default_factory=ServeConfig)
+    keys: str = Field("", description="The storage whose keys are asked for; none where empty.")
+    code: str = Field("", description="Of our own code: another release needs new processes.")
 
 
 class Pinned(Section):
@@ -67,8 +78,10 @@ class Wish(Section):
         return self.model_copy(update={"generation": self.generation + 1, "draining": True})
 
     def again(self, *, after: "Wish") -> "Wish":
-        """The same models once more, as the wish that follows on `after`."""
-        return self.model_copy(update={"generation": after.generation + 1})
+        """The same models once more, as the wish that follows on `after`, of which a replica may
+        have taken other labels."""
+        models = {n: m.model_copy(update={"other_labels": True}) for n, m in self.models.items()}
+        return Wish(generation=after.generation + 1, models=models)
 
     def _next(self, models: dict[str, Wanted]) -> "Wish":
         return Wish(generation=self.generation + 1, models=models)

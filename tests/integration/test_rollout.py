@@ -1,19 +1,24 @@
 """Another version for a living endpoint: exchanged in place under load, or refused."""
 
 import copy
+import json
 import os
 import shutil
 import signal
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from asking import Load, wait_for
 from ray import serve as ray_serve
+from ray.serve.context import _get_global_client
 
 from bigmodel.artifact import Artifact
 from bigmodel.config import LimitsConfig, ServeConfig
@@ -21,9 +26,9 @@ from bigmodel.data.schema import LabelSet
 from bigmodel.errors import ModelError
 from bigmodel.predictor import Predictor
 from serve import outcomes, rollout, running
-from serve.app import ServeArgs
-from serve.declared import declared, living, pids
-from serve.wanted import Pinned
+from serve.declared import living, pids
+from serve.keyfile import add_key
+from serve.wanted import Pinned, ServeArgs
 
 TEXTS = ["书很好看", "手机电池不耐用", "物流太慢"]
 SETTINGS = ServeConfig(min_replicas=2, max_replicas=2, replica_cpus=0.25)
@@ -242,6 +247,59 @@ def test_other_settings_mean_new_processes_and_no_failed_request(
     assert serving() == ["2", "2"] and not processes.items() & pids().items()
 
 
+@pytest.fixture
+def storage_with_key(url: str, versions: Versions, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A storage, and a key of it; after the test an endpoint without keys is there again."""
+    key = add_key(str(tmp_path), "tests", scopes=["predict"])
+    yield str(tmp_path), key.written
+    running.stop()
+    rollout.deploy(versions.saved(1), ARGS, port=int(url.rpartition(":")[2]))
+
+
+@pytest.mark.chaos
+def test_keys_are_asked_for_by_every_replica_and_never_lost_by_a_deploy(
+    url: str, versions: Versions, storage_with_key: tuple[str, str]
+) -> None:
+    storage, key = storage_with_key
+    keyed = ARGS.model_copy(update={"keys": storage})
+    for version, args in ((versions.saved(2), keyed), (versions.saved(3), ARGS)):
+        rollout.deploy(version, args)
+        for _ in range(10):
+            assert asked(url, {}) == 401
+            assert asked(url, {"Authorization": f"Bearer {key}"}) == 200
+    assert serving() == ["3", "3"]
+
+
+def asked(url: str, headers: dict[str, str]) -> int:
+    """The status of a request of its own connection."""
+    body = json.dumps({"inputs": TEXTS}).encode()
+    request = urllib.request.Request(
+        f"{url}/v1/classify", body, {"Content-Type": "application/json", **headers}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.chaos
+def test_after_serves_controller_was_killed_a_deploy_works(url: str, versions: Versions) -> None:
+    processes = pids()
+    with Load(url, TEXTS, clients=2, expected=versions.scores) as load:
+        os.kill(controller_pid(), signal.SIGKILL)
+        load.wait_for_more(10)
+        rollout.deploy(versions.saved(2), ARGS)
+        load.wait_for_more(10)
+    assert load.failed == []
+    assert serving() == ["2", "2"] and pids() == processes
+
+
+def controller_pid() -> int:
+    return int(ray.get(_get_global_client()._controller.get_pid.remote()))
+
+
 @pytest.mark.chaos
 def test_two_thousand_requests_and_ten_rollouts(url: str, versions: Versions) -> None:
     wanted = [versions.saved(2 + turn % 5) for turn in range(10)]
@@ -271,4 +329,4 @@ def test_twenty_kills_in_a_row_fail_no_more_than_was_in_flight(
             killed(min(pids().values()))
             assert serving() == ["2", "2"]
     assert len(load.failed) <= kills * clients, load.failed
-    assert declared() is not None and load.answered.keys() == {"2"}
+    assert load.answered.keys() == {"2"}

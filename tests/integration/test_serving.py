@@ -20,10 +20,9 @@ from bigmodel.errors import ClusterError, ModelError, RecipeError
 from bigmodel.models import build_model
 from bigmodel.predictor import Predictor
 from bigmodel.text.encoder import EncoderRecipe
-from serve.app import DEPLOYMENT, ServeArgs
 from serve.declared import APPLICATION
 from serve.running import ask, free_port, start, stop
-from serve.wanted import Pinned
+from serve.wanted import DEPLOYMENT, Pinned, ServeArgs
 
 TEXTS = ["手机电池不耐用", "书很好看，我喜欢", "物流太慢", "快递很快，五星好评", "ＡＢＣ　１２３"]
 SCALING = ServeConfig(

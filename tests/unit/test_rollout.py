@@ -133,6 +133,16 @@ def test_other_labels_are_taken_where_the_deployer_said_so(saved: Saved, tiny: A
     assert replica.make(wish.rolled_back("reviews")).serving == {"reviews": "7"}
 
 
+def test_a_version_with_other_labels_gives_way_where_another_replica_refused_it(
+    saved: Saved, tiny: Artifact
+) -> None:
+    replica, first = Replica(), first_wish("reviews", saved(7))
+    replica.make(first)
+    wish = first.with_model("reviews", other_labels(saved, tiny), other_labels=True)
+    replica.make(wish)
+    assert replica.make(first.again(after=wish)).serving == {"reviews": "7"}
+
+
 def test_a_new_replica_takes_the_version_before_where_the_new_one_is_bad(
     saved: Saved, tiny: Artifact
 ) -> None:
