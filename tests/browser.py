@@ -6,10 +6,12 @@ import subprocess
 import time
 import urllib.request
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
@@ -22,41 +24,51 @@ def installed() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+@contextmanager
+def open_browser(profile: Path, *, language: str = "en-US") -> Iterator["Browser"]:
+    """One with a `profile` of its own, which ends with the block."""
+    program = installed()
+    assert program is not None
+    spoken = [f"--lang={language}", f"--accept-lang={language}", f"--user-data-dir={profile}"]
+    process = subprocess.Popen(
+        [program, *spoken, *QUIET], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        address = _tab(process, profile / "DevToolsActivePort")
+        with connect(address, max_size=1 << 26) as socket:
+            yield Browser(socket, language)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _tab(process: subprocess.Popen[bytes], port_file: Path) -> str:
+    """Where the tab listens that is there from the start."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the browser ended with {process.returncode}")
+        written = port_file.read_text().split() if port_file.exists() else []
+        if len(written) == 2:
+            with urllib.request.urlopen(f"http://127.0.0.1:{written[0]}/json/list") as answer:
+                tabs = [tab for tab in json.load(answer) if tab["type"] == "page"]
+            if tabs:
+                return str(tabs[0]["webSocketDebuggerUrl"])
+        time.sleep(0.05)
+    raise TimeoutError("the browser doesn't open its debugging port")
+
+
 class Browser:
     """One tab. `problems` is what its console said, `asked` the addresses it asked for."""
 
-    def __init__(self, profile: Path, *, language: str = "en-US") -> None:
-        program = installed()
-        assert program is not None
-        spoken = [f"--lang={language}", f"--accept-lang={language}", f"--user-data-dir={profile}"]
-        self._process = subprocess.Popen(
-            [program, *spoken, *QUIET], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            self._socket = connect(self._tab(profile / "DevToolsActivePort"), max_size=1 << 26)
-        except BaseException:
-            self._end()
-            raise
+    def __init__(self, socket: ClientConnection, language: str) -> None:
+        self._socket = socket
         self._calls = 0
         self.problems: list[str] = []
         self.asked: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setLocaleOverride", locale=language)
-
-    def _tab(self, port_file: Path) -> str:
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the browser ended with {self._process.returncode}")
-            written = port_file.read_text().split() if port_file.exists() else []
-            if len(written) == 2:
-                with urllib.request.urlopen(f"http://127.0.0.1:{written[0]}/json/list") as answer:
-                    tabs = [tab for tab in json.load(answer) if tab["type"] == "page"]
-                if tabs:
-                    return str(tabs[0]["webSocketDebuggerUrl"])
-            time.sleep(0.05)
-        raise TimeoutError("the browser doesn't open its debugging port")
 
     def call(self, method: str, **parameters: Any) -> Any:
         """What the browser answers; what it tells meanwhile is noted."""
@@ -101,7 +113,11 @@ class Browser:
 
     def shown(self, selector: str) -> str:
         """Its text as a reader sees it; "" where nothing of it is to be seen."""
-        return str(self.see(f"document.querySelector({selector!r})?.innerText ?? ''"))
+        return str(
+            self.see(f"""(() => {{
+                const one = document.querySelector({selector!r});
+                return one?.checkVisibility() ? one.innerText : "" }})()""")
+        )
 
     def click(self, selector: str) -> None:
         """With the mouse, in its middle, where nothing may lie above it."""
@@ -137,11 +153,3 @@ class Browser:
     def picture(self, file: Path) -> None:
         whole = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(b64decode(whole["data"]))
-
-    def close(self) -> None:
-        self._socket.close()
-        self._end()
-
-    def _end(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)

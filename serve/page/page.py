@@ -5,13 +5,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 _HERE = Path(__file__).parent
 
 
-def page_app() -> ASGIApp:
-    """What answers GET /: the same bytes to everybody, whose rules let nothing else be loaded."""
+def page_app() -> Response:
+    """The app that answers GET /: the same bytes to everybody, whose rules let nothing else in."""
     style, script = (_read(name) for name in ("style.css", "script.js"))
     document = _read("index.html")
     for mark, part in (("/* style */", style), ("/* script */", script)):

@@ -18,7 +18,7 @@ const SAYS = {
     spoke: (label) => [`spoke for ${label}`, "spoke against it"],
     noWords: "No word of the text moved the answer.",
     seconds: (all, there) => there ? `${all}, ${there} of it on the server` : all,
-    empty: "Type a text first.",
+    empty: "Type a text first.", noKey: "That isn't a key; keys begin with bmk_.",
     unreachable: "The endpoint can't be reached. Is it still running?",
     late: (s) => `No answer within ${s} seconds.`,
     status: (n) => `The endpoint answered with status ${n} and no explanation.`,
@@ -43,7 +43,7 @@ const SAYS = {
     spoke: (label) => [`支持“${label}”`, `反对“${label}”`],
     noWords: "没有哪个词影响了结果。",
     seconds: (all, there) => there ? `${all}（其中服务端 ${there}）` : all,
-    empty: "请先输入文本。",
+    empty: "请先输入文本。", noKey: "这不是密钥；密钥以 bmk_ 开头。",
     unreachable: "无法连接服务，请确认它仍在运行。",
     late: (s) => `${s} 秒内没有得到回答。`,
     status: (n) => `服务返回状态 ${n}，没有说明原因。`,
@@ -278,7 +278,7 @@ $("text").onkeydown = (event) => {
 $("key-form").onsubmit = async (event) => {
   event.preventDefault();
   const key = $("key").value.trim();
-  if (!key) return;
+  if (!/^bmk_[!-~]+$/.test(key)) return show({ problem: new Failed(() => says().noKey) });
   sessionStorage.setItem(KEY, key);
   $("key").value = "";
   $("key-form").hidden = true;
