@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import bigmodel
 from bigmodel.cluster import private
@@ -88,14 +87,14 @@ def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
             ports["dashboard-port"], str(folder), bigmodel.__version__, Started(0, (), str(folder))
         )
         try:
-            process = _spawn(folder, ports, variables(folder))
-            head = replace(head, started=Started(process.pid, (process.pid,), str(folder)))
+            first = _spawn(folder, ports, variables(folder))
+            head = replace(head, started=Started(first, (first,), str(folder)))
             _record(head)
-            _wait_until_up(head, process, token)
+            _wait_until_up(head, token)
             head = replace(head, started=head.started.seen())
             _record(head)
         except BaseException:
-            _end(head)
+            _end(replace(head, started=head.started.seen()))  # its first process may be gone
             raise
         return head, True
 
@@ -168,12 +167,12 @@ def _port(default: int) -> int:
         return port
 
 
-def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str]) -> Any:
-    """`ray start` in a session of its own, its log in the head's folder; it isn't waited for."""
+def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str]) -> int:
+    """`ray start` in a session of its own, its log in the head's folder: the process's number."""
     _raise_file_limit()
     own = [f"--{option}={port}" for option, port in ports.items()]
     with open(folder / "log", "wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*RAY_START, *OPTIONS, *own, f"--temp-dir={folder}/ray"],
             cwd=folder,
             env=_environment(variables),
@@ -182,6 +181,8 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    process.returncode = 0  # it outlives us, of which Popen would warn
+    return process.pid
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -203,7 +204,7 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _wait_until_up(head: Head, process: Any, token: str) -> None:
+def _wait_until_up(head: Head, token: str) -> None:
     """Return once it can run something, and was seen to refuse whoever has no token."""
     deadline = time.monotonic() + SECONDS_TO_START
     while True:
@@ -215,7 +216,7 @@ def _wait_until_up(head: Head, process: Any, token: str) -> None:
             )
         if status == 401 and _ask(head, "/api/jobs/", token)[0] == 200 and _has_node(head, token):
             return
-        if process.poll() is not None or time.monotonic() > deadline:
+        if not head.started.alive or time.monotonic() > deadline:
             lines = Path(head.folder, "log").read_text(errors="replace").split("\n")
             said = next((line.strip() for line in reversed(lines) if line.strip()), "no reason")
             raise ClusterError(f"the head didn't start ({said}); nothing of it was left running")

@@ -36,7 +36,7 @@ class Started:
     def processes(self) -> list[psutil.Process]:
         """Those of the session and all that they started, in sessions of their own too; not the
         one that asks. Only to be trusted while `alive`, or right after."""
-        found = [each for each in psutil.process_iter() if _state(each) != psutil.STATUS_ZOMBIE]
+        found = [each for each in psutil.process_iter() if _lives(each)]
         parents = {each.pid: _parent(each) for each in found}
         own = {pid for pid in parents if _session(pid) == self.session}
         while more := {pid for pid, parent in parents.items() if parent in own} - own:
@@ -50,23 +50,29 @@ class Started:
         """
         if not self.alive:
             return
-        self._tell(signal.SIGTERM, only=self.session)
-        if self._tell(signal.SIGTERM) and (left := self._tell(signal.SIGKILL)):
+        known = set(self.processes())  # who started one of them may be gone before it is
+        self._tell(signal.SIGTERM, known, only=self.session)
+        left = self._tell(signal.SIGTERM, known) and self._tell(signal.SIGKILL, known)
+        if left:
             numbers = ", ".join(str(each.pid) for each in left)
             raise ClusterError(f"the processes {numbers} can't be ended; look at why they hang")
 
-    def _tell(self, number: signal.Signals, *, only: int | None = None) -> list[psutil.Process]:
-        """A signal to each, or to `only` one; whoever of them is left after some seconds."""
+    def _tell(
+        self, number: signal.Signals, known: set[psutil.Process], *, only: int | None = None
+    ) -> list[psutil.Process]:
+        """A signal to each of the `known` and those that came since, or to `only` one; whoever of
+        them is left after some seconds."""
         deadline = time.monotonic() + SECONDS_TO_END
         told: set[psutil.Process] = set()
-        while left := [each for each in self.processes() if only in (None, each.pid)]:
+        while True:
+            known.update(self.processes())
+            left = [each for each in known if only in (None, each.pid) and _lives(each)]
             for each in set(left) - told:  # once: a second SIGTERM would cut its end short
                 _send(each, number)
             told |= set(left)
-            if time.monotonic() > deadline:
-                break
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(0.1)
-        return left
 
 
 def _has(pid: int, mark: str) -> bool:
@@ -76,11 +82,11 @@ def _has(pid: int, mark: str) -> bool:
         return False
 
 
-def _state(process: psutil.Process) -> str:
+def _lives(process: psutil.Process) -> bool:
     try:
-        return process.status()
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
-        return psutil.STATUS_ZOMBIE
+        return False
 
 
 def _parent(process: psutil.Process) -> int:

@@ -44,7 +44,7 @@ WITHOUT_RAY = (
     "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
     "training.watch", "training.folds",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
-    "versions", "registry", "pyfunc", "client",
+    "versions", "registry", "pyfunc", "client", "serve.ingress", "serve.haproxy",
 )  # fmt: skip
 
 SERVE_IMPORTS = {
