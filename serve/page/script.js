@@ -40,7 +40,7 @@ const SAYS = {
     characters: (n, most) => most ? `${n} / ${most} 字` : `${n} 字`,
     more: (shown, all) => `共 ${all} 个标签，此处列出可能性最高的 ${shown} 个。`,
     abstained: (label, score) => `不作答：模型把握不足。\n可能性最高的标签是“${label}”，为 ${score}。`,
-    spoke: (label) => [`支持“${label}”`, `反对“${label}”`],
+    spoke: (label) => [`支持“${label}”`, "反对该标签"],
     noWords: "没有哪个词影响了结果。",
     seconds: (all, there) => there ? `${all}（其中服务端 ${there}）` : all,
     empty: "请先输入文本。", noKey: "这不是密钥；密钥以 bmk_ 开头。",
@@ -104,7 +104,10 @@ async function ask(path, body) {
 
 async function classify(text) {
   const most = model ? Math.min(MOST_LABELS, model.labels.length) : MOST_LABELS;
-  const with_ = (top_k) => ask("v1/classify", { inputs: text, parameters: { top_k, explain: true } });
+  const with_ = (top_k) => {
+    const parameters = { top_k, explain: true, truncate: true };
+    return ask("v1/classify", { inputs: text, parameters });
+  };
   try {
     return await with_(most);
   } catch (error) {
@@ -179,6 +182,7 @@ function draw() {
   count();
   const { problem, answer } = outcome ?? {};
   $("problem").hidden = !problem;
+  ($("key-form").hidden ? $("form") : $("key-form")).append($("problem"));
   $("problem").textContent = problem ? problem.describe() : "";
   $("result").hidden = !answer;
   if (answer) drawAnswer(outcome);
@@ -254,7 +258,8 @@ function percent(share) {
 
 const signed = (weight) => `${weight < 0 ? "−" : "+"}${Math.abs(weight).toFixed(2)}`;
 const milliseconds = (ms) => ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
-const sentence = (detail) => /[.!?。！？]$/.test(detail) ? detail : `${detail}.`;
+const sentence = (detail) =>
+  detail[0].toUpperCase() + detail.slice(1) + (/[.!?。！？]$/.test(detail) ? "" : ".");
 
 function durations(header) {
   const found = [...(header ?? "").matchAll(/(\w+)\s*;\s*dur=([\d.]+)/g)];

@@ -222,14 +222,23 @@ def test_an_answer_that_is_none_is_said_plainly(window, browser, started, tiny):
 
 @in_both_languages
 def test_a_refusal_is_shown_with_its_reason(window, browser, started, tiny):
-    browser.open(started(tiny, item_characters=20))
-    ask(browser, BAD * 3, until=TOLD)
+    browser.open(started(tiny, body_bytes=200))
+    ask(browser, BAD * 9, until=TOLD)
     told = browser.shown("#problem")
-    assert "inputs has 33 characters; the limit is 20" in told
+    assert "200 bytes" in told
     assert ("文本过长" in told) == browser.see("navigator.language").startswith("zh")
     assert not browser.shown("#result")
     ask(browser, BAD)
     assert not browser.shown("#problem")
+
+
+def test_a_text_that_is_too_long_is_cut_and_that_is_said(browser, started, tiny):
+    browser.open(started(tiny, item_characters=11))
+    ask(browser, BAD + "！" * 9)
+    assert browser.shown("#truncated").startswith("The text is longer than the model reads")
+    assert browser.see("$('words').textContent") == BAD + "！" * 9
+    ask(browser, BAD)
+    assert not browser.shown("#truncated")
 
 
 def test_without_a_text_nothing_is_asked(browser, started, tiny):
@@ -281,6 +290,7 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(browser, started, tiny):
     browser.see("document.getElementById('key').value = ''")
     give_key(browser, "bmk_reader_wrong")
     browser.wait("document.getElementById('problem').textContent.includes('revoked')")
+    assert "The key is wrong" in browser.shown("#key-form")
     give_key(browser, KEY)
     browser.wait(ANSWERED)
     assert browser.shown("h1") == "reviews" and not browser.shown("#key-form")
