@@ -33,7 +33,6 @@ NOBODYS = [
     "/v1",
     "/v1/classify/",
     "/v2/models",
-    "/v2/models/none",
     "/metrics",
     "/docs",
     "/",
@@ -158,8 +157,30 @@ def test_who_has_no_key_does_not_hear_what_there_is_not(keys, path):
         for method in ("get", "post", "delete"):
             for kind in ("none", "wrong", "unknown", "revoked", "expired"):
                 assert (await ask(method, path, kind)).status_code == 401, (method, kind)
-            assert (await ask(method, path, "all")).status_code in (404, 405), method
-        assert status_of(await ask("get", path, "all"))[0] == 404
+            assert status_of(await ask(method, path, "all")) == (404, "not-found"), method
+        for method, mine, other in (
+            ("get", "metadata", "predict"),
+            ("post", "predict", "metadata"),
+        ):
+            assert (await ask(method, path, mine)).status_code == 404
+            assert (await ask(method, path, other)).status_code == 403
+
+    asking(keys, scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mine"),
+    [
+        ("get", "/v2/models/none", "metadata"),
+        ("get", "/v2/models/reviews/versions/8/ready", "metadata"),
+        ("post", "/v2/models/none/infer", "predict"),
+    ],
+)
+def test_only_who_has_the_scope_hears_which_models_there_are_not(keys, method, path, mine):
+    async def scenario(ask: Ask) -> None:
+        for kind, (status, problem) in expected(mine).items():
+            found = await ask(method, path, kind)
+            assert found.status_code == (404 if status == 200 else status), (kind, problem)
 
     asking(keys, scenario)
 
