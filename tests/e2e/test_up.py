@@ -1,0 +1,242 @@
+"""A head that goes on living: closed to whoever has no token, HAProxy before its endpoint, and gone
+without a trace."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bigmodel.artifact import Artifact
+
+BIN = Path(sys.executable).parent
+TEXT = "手机电池不耐用"
+
+DEPLOY = """
+import sys, ray
+from bigmodel.cluster.session import prepare_environment
+address, uri, digest, port = sys.argv[1:]
+prepare_environment()
+ray.init(address, log_to_driver=False, logging_level="ERROR")
+from serve import running
+from serve.wanted import Pinned, ServeArgs
+args = ServeArgs(name="tiny")
+print(running.start(args, Pinned(uri=uri, digest=digest, version="7"), port=int(port)))
+"""
+"""What a job of `deploy` does there."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """What `up` said, and where its files lie."""
+
+    result: dict[str, Any]
+    said: str
+    home: Path
+    environment: dict[str, str]
+
+    @property
+    def token(self) -> str:
+        return Path(self.result["token"]).read_text()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return json.loads((self.home / "head" / "head.json").read_text())
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(self.environment, *arguments)
+
+
+def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "bigmodel"), *arguments, "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A head that is ended again, if a test hasn't done so."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
+    environment = kept | {"HOME": str(home), "BIGMODEL_HOME": str(home / "own")}
+    finished = command(environment, "up")
+    try:
+        assert finished.returncode == 0, finished.stderr
+        said = finished.stdout + finished.stderr
+        yield Up(json.loads(finished.stdout), said, home / "own", environment)
+    finally:
+        command(environment, "down")
+
+
+@pytest.fixture(scope="module")
+def url(up: Up, tiny_uri: str) -> str:
+    """Of a tiny model that the head answers with."""
+    digest = Artifact.load(tiny_uri).digest
+    driver = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": up.result["token"]}
+    port = free_port()
+    finished = subprocess.run(
+        [sys.executable, "-c", DEPLOY, gcs_of(up), tiny_uri, digest, str(port)],
+        env=up.environment | driver,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
+
+
+def test_up_lets_nobody_in_without_its_token(up: Up) -> None:
+    jobs = f"{up.result['address']}/api/jobs/"
+    assert (status(jobs, None), status(jobs, "0" * 64), status(jobs, up.token)) == (401, 403, 200)
+    assert Path(up.result["token"]).stat().st_mode & 0o777 == 0o600
+
+
+def test_its_token_is_in_no_output_and_no_command_line(up: Up) -> None:
+    lines = [" ".join(each.cmdline()) for each in processes_of(up)]
+    assert lines
+    assert not [line for line in [up.said, *lines] if up.token in line]
+
+
+def test_it_is_found_by_the_next_command_and_not_started_twice(up: Up) -> None:
+    again = up.command("up")
+    assert (again.returncode, json.loads(again.stdout)) == (0, up.result | {"started": False})
+
+
+def test_its_endpoint_answers(url: str) -> None:
+    body = json.dumps({"inputs": TEXT}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/classify", body, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        said = json.load(answer)
+    assert (said["model"], said["version"], len(said["predictions"])) == ("tiny", "7", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="HAProxy runs on Linux alone")
+def test_a_body_too_large_is_refused_and_the_connection_closed(url: str) -> None:
+    sent, said = 0, b""
+    with connection(url) as client:
+        client.sendall(head_of("POST /v1/classify", "Content-Length: 500000000"))
+        client.settimeout(0.05)
+        with suppress(ConnectionError):  # closed, and so that it is told at once
+            while sent < 100_000_000:
+                with suppress(TimeoutError):
+                    sent += client.send(bytes(65_536))
+                with suppress(TimeoutError):
+                    said += client.recv(65_536)
+    assert sent < 100_000_000
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close\r\n" in said.lower()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="HAProxy runs on Linux alone")
+def test_a_header_that_trickles_in_is_given_up_after_five_seconds(url: str) -> None:
+    begun = time.monotonic()
+    with connection(url) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        client.settimeout(0.5)
+        said = b""
+        while not said and time.monotonic() < begun + 20:
+            client.sendall(b"x")
+            try:
+                said = client.recv(65_536)
+            except TimeoutError:
+                continue
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert 4 < time.monotonic() - begun < 10
+
+
+def test_it_listens_on_the_loopback_alone(up: Up, url: str) -> None:
+    """But for one port of each replica, which Ray Serve opens for other replicas, with the token;
+    it binds it to all addresses, and has no setting for that."""
+    open_to_all = [
+        f"{process.name()} {found.laddr}"
+        for process in processes_of(up)
+        for found in listening(process)
+        if found.laddr.ip not in ("127.0.0.1", "::ffff:127.0.0.1", "::1")
+    ]
+    assert len(open_to_all) == 1, open_to_all
+    assert open_to_all[0].startswith("ray::ServeRepli")
+
+
+def test_down_leaves_no_process_and_no_port(up: Up, url: str) -> None:
+    processes = processes_of(up)
+    ports = {found.laddr.port for process in processes for found in listening(process)}
+    folder = Path(up.state["folder"])
+    assert up.result["address"].endswith(tuple(map(str, ports)))
+    assert url.endswith(tuple(map(str, ports)))
+
+    ended = up.command("down")
+
+    assert (ended.returncode, json.loads(ended.stdout)["ended"]) == (0, True), ended.stderr
+    assert not [each for each in processes if each.is_running() and each.status() != "zombie"]
+    assert not [port for port in ports if listens(port)]
+    assert not folder.exists()
+    assert [each.name for each in (up.home / "head").iterdir()] == ["lock"]
+    again = up.command("down")
+    assert (again.returncode, json.loads(again.stdout)["ended"]) == (0, False)
+
+
+def processes_of(up: Up) -> list[psutil.Process]:
+    """All in the session of the head: HAProxy and replicas too."""
+    session = up.state["started"]["session"]
+    return [each for each in psutil.process_iter() if os.getsid(each.pid) == session]
+
+
+def listening(process: psutil.Process) -> list[Any]:
+    try:
+        found = process.net_connections(kind="tcp")
+    except psutil.Error:
+        return []
+    return [each for each in found if each.status == psutil.CONN_LISTEN]
+
+
+def gcs_of(up: Up) -> str:
+    first = psutil.Process(up.state["started"]["session"]).cmdline()
+    port = next(word for word in first if word.startswith("--port=")).removeprefix("--port=")
+    return f"127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def status(url: str, token: str | None) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as ok:
+            return ok.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def connection(url: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30)
+
+
+def head_of(line: str, *headers: str) -> bytes:
+    lines = [f"{line} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
