@@ -21,6 +21,7 @@ from serve.wanted import DEPLOYMENT, Outcome, ServeArgs, Wish
 METRICS_INTERVAL_S = 1.0  # Serve's 10 s would hide a short burst
 LOOK_BACK_S = 5.0
 SECONDS_BETWEEN_COUNTS = 2.0
+HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 2.0, 10.0  # a dead replica is found within the period
 # Serve's proxy collapses when more is in flight than its replicas may take: our own limit, which
 # answers 503, has to be met long before.
 ONGOING_REQUESTS = 512
@@ -105,6 +106,8 @@ def build(args: ServeArgs) -> Application:
         max_ongoing_requests=max(ONGOING_REQUESTS, 2 * config.limits.in_flight),
         max_constructor_retry_count=2,
         max_surge_percent=100,
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=20,
         ray_actor_options={"num_cpus": config.replica_cpus},
