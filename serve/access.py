@@ -68,19 +68,19 @@ class Hosts:
         return self._any_address and _is_address(name)
 
 
-def check_content(request: Request) -> None:
-    """Plain JSON and nothing else."""
+def check_content(request: Request, *, untyped: bool = False) -> None:
+    """Plain JSON and nothing else; `untyped`: a body of no type is taken for JSON."""
     headers = request.headers
-    found = headers.get(b"content-type", b"")
+    found = headers.get(b"content-type", b"application/json" if untyped else b"")
     if found != b"application/json":
         media_type, _, parameter = found.decode("latin-1").lower().partition(";")
-        if media_type.strip() != "application/json" or parameter.strip() not in (
-            "",
-            "charset=utf-8",
-        ):
+        charset = parameter.strip().replace('"', "")
+        if media_type.strip() != "application/json" or charset not in ("", "charset=utf-8"):
             raise Problem(
                 "content-type", "the content type is not application/json; send JSON in UTF-8"
             )
+    if b"inference-header-content-length" in headers:
+        raise Problem("content-type", "a part of the body is binary; send binary_data=False")
     if b"content-encoding" in headers:
         raise Problem("content-encoding", "the body is encoded; send it without Content-Encoding")
 

@@ -74,15 +74,17 @@ class Endpoint:
             return
         except Exception as error:
             answer = _problem(error).answer(request.id.decode())
+        seconds = time.perf_counter() - start
         self._metrics.request(
             match.route.template,
-            time.perf_counter() - start,
+            seconds,
             status=answer.status,
             model=answer.model,
             version=answer.version,
             reason=answer.reason,
         )
-        answer.headers.append((b"x-request-id", request.id))
+        timing = answer.timing or f"total;dur={seconds * 1e3:.2f}"
+        answer.headers += ((b"x-request-id", request.id), (b"server-timing", timing.encode()))
         if request.method == "HEAD":
             answer.body = b""
         await answer.send(send)

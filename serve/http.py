@@ -39,9 +39,10 @@ def checked_id(found: bytes | None, repeated: bool = False) -> bytes:
 
 
 class Answer:
-    """A status, headers and a body; `model` and `version` are of what answered, "" for none."""
+    """A status, headers and a body; `model` and `version` are of what answered, "" for none, and
+    `timing` is what stands in `Server-Timing`, "" for the time in all."""
 
-    __slots__ = ("body", "headers", "model", "reason", "status", "version")
+    __slots__ = ("body", "headers", "model", "reason", "status", "timing", "version")
 
     def __init__(
         self,
@@ -57,14 +58,13 @@ class Answer:
     ) -> None:
         self.body, self.status = body, status
         self.model, self.version, self.reason = model, version, reason
+        self.timing = timing
         self.headers: list[tuple[bytes, bytes]] = [
             (b"content-type", media_type),
             (b"content-length", b"%d" % len(body)),
         ]
         if version:
             self.headers.append((b"x-model-version", version.encode()))
-        if timing:
-            self.headers.append((b"server-timing", timing.encode()))
         if headers:
             self.headers += [(n.lower().encode(), v.encode("latin-1")) for n, v in headers.items()]
 

@@ -80,7 +80,8 @@ class Infer:
         self._work.draining.check()
         with self._work.admitted:
             served = find(self._models, model, version)
-            document, deadline = await self._work.body(request)
+            # tritonclient says no content type
+            document, deadline = await self._work.body(request, untyped=True)
             num_labels = len(served.predictor.labels)
             refuse(_wrong_in_body(document, self._work.limits, num_labels))
             parameters = document.get("parameters", {})

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bigmodel.config import LimitsConfig
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from bigmodel.explanation import Word
     from bigmodel.predictor import Prediction
 
+FOR_EXPLAINING = 0.8
+"""Of the time left: who explains may take somewhat longer than told."""
+
 
 class Work:
     """The work of one replica, of all its models: `with work.admitted:` one request of it."""
@@ -30,9 +34,9 @@ class Work:
         self._metrics = metrics
         self._explaining = ThreadPoolExecutor(1, "explain")
 
-    async def body(self, request: Request) -> tuple[Any, float]:
+    async def body(self, request: Request, *, untyped: bool = False) -> tuple[Any, float]:
         """The document, and the seconds that its answer may take; Problem for anything else."""
-        check_content(request)
+        check_content(request, untyped=untyped)
         deadline = deadline_s(request, self.limits)
         return parse(await read_body(request, self.limits)), deadline
 
@@ -46,8 +50,9 @@ class Work:
             async with asyncio.timeout(deadline):
                 answers = await served.batch.predict(asked.texts, top_k=asked.top_k)
                 for position, answer in enumerate(answers if asked.explain else ()):
-                    budget = (ends - time.perf_counter()) / (len(answers) - position)
-                    words.append(await self._explain(served, asked.texts[position], answer, budget))
+                    share = 1 / (len(answers) - position)
+                    text = asked.texts[position]
+                    words.append(await self._explain(served, text, answer, ends, share))
         except TimeoutError:
             raise Problem("deadline", f"no answer within {deadline:g} s") from None
         if not all(math.isfinite(score) for answer in answers for _, score in answer.labels):
@@ -56,14 +61,21 @@ class Work:
         return answers, words
 
     async def _explain(
-        self, served: Served, text: str, answer: "Prediction", budget: float
+        self, served: Served, text: str, answer: "Prediction", ends: float, share: float
     ) -> "tuple[Word, ...]":
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._explaining, _explain, served, text, answer, budget)
+        call = partial(_explain, served, text, answer, ends=ends, share=share)
+        return await loop.run_in_executor(self._explaining, call)
 
 
-def _explain(served: Served, text: str, answer: "Prediction", budget: float) -> "tuple[Word, ...]":
-    from bigmodel.explanation import explain  # what it needs takes a second to import
+def _explain(
+    served: Served, text: str, answer: "Prediction", *, ends: float, share: float
+) -> "tuple[Word, ...]":
+    """In the thread that explains, with this share of the time left once it has begun."""
+    from bigmodel.explanation import explain  # not every replica is ever asked
 
+    left = max(ends - time.perf_counter(), 0.0)
     label = served.predictor.labels.index(answer.labels[0][0])
-    return explain(served.predictor.artifact, text, label=label, budget_s=max(budget, 0.0) * 0.8)
+    return explain(
+        served.predictor.artifact, text, label=label, budget_s=left * share * FOR_EXPLAINING
+    )

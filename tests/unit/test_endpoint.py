@@ -142,6 +142,7 @@ def test_a_bad_header_is_a_problem(headers: dict[str, str], status: int, kind: s
     "headers",
     [
         {"Content-Type": "Application/JSON; charset=UTF-8"},
+        {"Content-Type": 'application/json; charset="utf-8"'},
         {"Host": "127.0.0.1:8000"},
         {"Host": "[::1]:8000"},
         {"Host": "LocalHost"},
@@ -185,7 +186,9 @@ def test_every_fault_of_a_body_is_named() -> None:
 
 def test_health_answers() -> None:
     assert send("GET", "/v2/health/live").json() == {"live": True}
-    assert send("GET", "/v2/health/ready").json() == {"ready": True}
+    ready = send("GET", "/v2/health/ready")
+    assert ready.json() == {"ready": True}
+    assert re.fullmatch(r"total;dur=[\d.]+", ready.headers["server-timing"])
 
 
 @pytest.mark.parametrize(

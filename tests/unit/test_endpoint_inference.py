@@ -1,5 +1,6 @@
 """The Open Inference Protocol: what its clients send, what they get, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -41,6 +42,21 @@ def test_texts_in_labels_and_scores_out() -> None:
     }
     check(response.json(), "InferResponse")
     assert response.headers["x-model-version"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Content-Type": "application/json"}, 200),
+        ({"Content-Type": "application/octet-stream"}, 415),
+        ({"Inference-Header-Content-Length": "70"}, 415),
+    ],
+)
+def test_a_client_that_says_no_type_sends_json(headers: dict[str, str], status: int) -> None:
+    content = json.dumps({"inputs": [tensor("好")]}).encode()
+    response = Endpoint().send("POST", "/v2/models/reviews/infer", content=content, headers=headers)
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("names", [["score"], ["label"], ["score", "label"]])

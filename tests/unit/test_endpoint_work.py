@@ -90,10 +90,10 @@ def test_explaining_ends_with_the_deadline(
 
     monkeypatch.setattr("bigmodel.explanation.explain", slow)
     body = {"inputs": ["好", "差"], "parameters": {"explain": True}}
-    response = tiny_endpoint.classify(body, {"X-Request-Timeout-Ms": "100"})
+    response = tiny_endpoint.classify(body, {"X-Request-Timeout-Ms": "300"})
     over.set()
     check_problem(response, 504, "deadline")
-    assert len(budgets) == 1 and 0 < budgets[0] < 0.05
+    assert len(budgets) == 1 and 0 <= budgets[0] <= 0.12
 
 
 TEXTS = st.text(min_size=1, max_size=60).filter(lambda text: not is_blank(text))
