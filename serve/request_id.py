@@ -1,13 +1,10 @@
 """One checked `X-Request-ID` a request, whoever else on the way adds his own."""
 
-import re
-import uuid
-
-from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_CHECKED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+from serve.http import checked_id
+
+_NAME = b"x-request-id"
 _RAYS_OWN = {  # Ray Serve would obey these, whoever sends them
     b"x_request_timeout_seconds",
     b"x_request_disconnect_disabled",
@@ -30,24 +27,19 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        found = [value for name, value in scope["headers"] if name == b"x-request-id"]
-        good = len(found) == 1 and _CHECKED.fullmatch(found[0])
-        request_id = found[0] if good else uuid.uuid4().hex.encode()
+        found = [value for name, value in scope["headers"] if name == _NAME]
+        request_id = checked_id(found[0] if len(found) == 1 else None)
         kept = [header for header in scope["headers"] if not _is_replaced(header[0])]
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id.decode()
+                others = [each for each in message.get("headers", ()) if each[0].lower() != _NAME]
+                message = {**message, "headers": [*others, (_NAME, request_id)]}
             await send(message)
 
-        headers = [*kept, (b"x-request-id", request_id)]
+        headers = [*kept, (_NAME, request_id)]
         await self._app({**scope, "headers": headers}, receive, send_with_id)
 
 
-def proxy_middlewares() -> list[Middleware]:
-    """What `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names."""
-    return [Middleware(RequestId)]
-
-
 def _is_replaced(name: bytes) -> bool:
-    return name == b"x-request-id" or name.replace(b"-", b"_") in _RAYS_OWN
+    return name == _NAME or name.replace(b"-", b"_") in _RAYS_OWN

@@ -25,6 +25,7 @@ from small_endpoint import (
 from bigmodel.config import LimitsConfig
 from serve.batching import MicroBatch
 from serve.models import Models
+from serve.request_id import RequestId
 
 classify = Endpoint().classify
 send = Endpoint().send
@@ -202,6 +203,34 @@ def test_a_request_id_comes_back_once_and_checked(sent: str, kept: bool) -> None
     assert len(found) == 1
     assert (found[0] == sent) is kept
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found[0])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [(["a-1"], True), ([], False), (["evil id"], False), (["a-1", "a-2"], False)]
+)
+def test_around_serve_there_is_one_checked_id_in_both_directions(
+    sent: list[str], kept: bool
+) -> None:
+    seen: list[Any] = []
+
+    async def serves_own(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+        doubled = [(b"X-Request-ID", b"of the app"), (b"x-request-id", b"of Serve")]
+        await send({"type": "http.response.start", "status": 200, "headers": doubled})
+        await send({"type": "http.response.body"})
+
+    async def once() -> httpx.Response:
+        transport = httpx.ASGITransport(RequestId(serves_own))
+        headers = [("X-Request-ID", each) for each in sent]
+        headers += [("X-Request-Timeout-Seconds", "1e-9"), ("x_session_id", "a")]
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.get("/", headers=headers)
+
+    found = asyncio.run(once()).headers.get_list("x-request-id")
+    passed = [value.decode() for name, value in seen if name == b"x-request-id"]
+    assert found == passed and len(found) == 1
+    assert (found == sent) is kept
+    assert not {b"x-request-timeout-seconds", b"x_session_id"} & {name for name, _ in seen}
 
 
 def test_a_failure_shows_neither_the_text_nor_a_trace(caplog: pytest.LogCaptureFixture) -> None:
