@@ -45,6 +45,8 @@ HAPROXY = {
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60",
     # longer than any request of ours: an old HAProxy after a reload ends, its ports come back
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "30",
+    # else a reload closes every idle connection at once, the one too that is just being written to
+    "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "10",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
 }
 
