@@ -5,12 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-import torch
-
-from bigmodel.artifact import Artifact
 from bigmodel.errors import BigModelError, ModelError
-from bigmodel.predictor import Predictor
 from serve.models import Models, Served
 from serve.wanted import Outcome, Pinned, Wanted, Wish
 
@@ -76,6 +71,12 @@ class Loader:
 
 def load(name: str, version: Pinned) -> Served:
     """Verified, its golden texts replayed, and warm; ModelError otherwise."""
+    import numpy as np  # here, so that what only tells replicas to load doesn't wait for torch
+    import torch
+
+    from bigmodel.artifact import Artifact
+    from bigmodel.predictor import Predictor
+
     predictor = Predictor(Artifact.load(version.uri, digest=version.digest))
     weights = predictor.artifact.model.state_dict().values()
     finite = all(bool(torch.isfinite(each).all()) for each in weights)

@@ -50,7 +50,7 @@ def deploy(
 
 def rollback(name: str, *, timeout_s: float = TIMEOUT_S) -> Pinned:
     """Put back the version that `name` answered with before; twice is as it was. ModelError where
-    there is none, or as in `deploy`."""
+    there is none, or as in `deploy`. It has answered before, so only the replicas look at it."""
     with outcomes.going_first(_signed(f"the rollback of {name}")):
         before = declared()
         if before is None:
@@ -58,7 +58,6 @@ def rollback(name: str, *, timeout_s: float = TIMEOUT_S) -> Pinned:
                 "no endpoint is deployed on this cluster; start one with: bigmodel deploy MODEL"
             )
         wish = before.wish.rolled_back(name)
-        load(name, wish.models[name])
         _exchange(before, before.next(wish), timeout_s=timeout_s)
     return wish.models[name].itself
 
