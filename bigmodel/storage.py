@@ -55,12 +55,12 @@ class Folder:
             with filesystem.open_input_stream(f"{path}/{name}", compression=None) as stream:
                 return bytes(stream.read())
 
-    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
-        """Write a file whole: on a local disk aside and renamed, so that no reader sees a part.
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole: on a local disk aside and renamed, so that no reader sees a part."""
+        self.write_parts(name, [data])
 
-        Of parts there is one in memory at a time.
-        """
-        parts = [data] if isinstance(data, bytes) else data
+    def write_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """As `write`, of parts that follow each other; one is in memory at a time."""
         if not self.local:
             with _told("write", self.uri):
                 filesystem, path = remote(self.uri)

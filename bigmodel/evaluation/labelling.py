@@ -174,7 +174,7 @@ class _Parts:
     def join(self, header: bytes) -> None:
         """Write the file, and remove the parts."""
         parts = (self._read(number).data for number in range(self._num_pieces))
-        self._place.write(self._name, itertools.chain([header], parts))
+        self._place.write_parts(self._name, itertools.chain([header], parts))
         self._folder.remove()
 
     def _read(self, number: int) -> Part:
