@@ -14,7 +14,7 @@ from bigmodel.attribution import attribute, log_odds
 from bigmodel.data.schema import LabelSet
 from bigmodel.explanation import Word, explain
 from bigmodel.metrics import softmax
-from bigmodel.models import build_model
+from bigmodel.models import Residual, build_model
 from bigmodel.models.gradients import CLOSE
 from bigmodel.models.words import WordVectors
 from bigmodel.text.encoder import EncoderRecipe
@@ -53,6 +53,8 @@ def made(kind: str, *, labels: tuple[str, ...] = LABELS, **text: object) -> Arti
             if weight.dim():
                 weight.add_(torch.randn_like(weight), alpha=0.5)
     for part in net.modules():
+        if isinstance(part, Residual):
+            torch.nn.init.constant_(part.scale, 2.5)
         if isinstance(part, WordVectors):
             assert isinstance(encoder.features, Vocabulary)
             part.spell(encoder.features.words)
@@ -95,9 +97,11 @@ def test_of_two_labels_they_are_the_usual_log_odds():
     assert log_odds(artifact, scores, label=1) == pytest.approx(np.log(p / (1 - p)), abs=1e-5)
 
 
-def only(table: dict[str, object], text: str) -> Artifact:
+def only(table: dict[str, object], text: str, **changed: object) -> Artifact:
     """A linear model of two labels that knows the one n-gram of `text`, and adds 2 for 正面."""
-    recipe = tiny_recipe("linear", model={"kind": "linear", "linear": {"min_count": 1} | table})
+    recipe = tiny_recipe(
+        "linear", model={"kind": "linear", "linear": {"min_count": 1} | table}, text=changed
+    )
     encoder = EncoderRecipe.of(recipe).fit_on([text])
     model = build_model(recipe.model, num_ids=encoder.num_ids, num_labels=2)
     assert encoder.num_ids == 2
@@ -136,6 +140,21 @@ def test_words_share_an_ngram_evenly_and_blanks_take_nothing():
         Word("好", 0, 1, pytest.approx(1.0)),
         Word("坏", 2, 3, pytest.approx(1.0)),
     )
+
+
+def test_words_behind_a_stop_word_keep_what_they_say(tmp_path):
+    (tmp_path / "停用词.txt").write_text("很", encoding="utf-8")
+    table = {"char_ngrams": [0, 0], "word_ngrams": [1, 1]}
+    artifact = only(table, "很 漂亮", stop_words=str(tmp_path / "停用词.txt"))
+    found = explain(artifact, "很 漂亮", label=1, budget_s=1)
+    assert found == (Word("漂亮", 2, 4, pytest.approx(2.0)),)
+
+
+def test_words_that_were_sent_as_one_character_are_one():
+    artifact = only({"char_ngrams": [3, 3], "word_ngrams": [0, 0]}, "(1)")
+    assert artifact.encoder.segmenter.cut("(1)") == ["(", "1", ")"]
+    found = explain(artifact, "好⑴ 好", label=1, budget_s=1)
+    assert found == (Word("⑴", 1, 2, pytest.approx(2.0)),)
 
 
 @pytest.mark.parametrize("kind", KINDS)
