@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from bigmodel.cluster.session import in_submitted_job, ray_session
+from bigmodel.cluster.session import attached, in_submitted_job, ray_session
 from bigmodel.errors import ClusterError
 from jobs.start import job
 from jobs.terminal import table
@@ -26,7 +26,8 @@ DRAIN_S = 2.0
 
 
 def show(result: dict[str, Any]) -> "Table":
-    return table({"model": result["model"], **rows_of(result["url"])}, title="Deployed")
+    rows = {"url": result["url"]} if result["here"] else rows_of(result["url"])
+    return table({"model": result["model"], **rows}, title="Deployed")
 
 
 def rows_of(url: str) -> dict[str, object]:
@@ -65,18 +66,26 @@ def main(
             args = arguments(version, config, keys=keys_in(storage))
             url = rollout.deploy(pinned(version), args, port=port, other_labels=other_labels)
         mark_deployed(version, registry)
-    return {"model": str(version), "url": url}
+    return {"model": str(version), "url": url, "here": not in_submitted_job()}
 
 
 @contextmanager
 def living_cluster() -> Iterator[None]:
-    """The Ray that goes on living after this command; ClusterError where there is none."""
-    if not in_submitted_job():
+    """The Ray that goes on living after this command: the cluster of a submitted job, or the head
+    that `bigmodel up` started here; ClusterError where there is none."""
+    if in_submitted_job():
+        with ray_session():
+            yield
+        return
+    from bigmodel.cluster.head import living_head
+
+    if (found := living_head()) is None:
         raise ClusterError(
-            "deploy needs a cluster that goes on living; name it with --cluster, "
-            "or answer from this machine with: bigmodel serve MODEL"
+            "deploy needs a cluster that goes on living; start one here with: bigmodel up, name "
+            "another with --cluster, or answer from this machine with: bigmodel serve MODEL"
         )
-    with ray_session():
+    head, token = found
+    with attached(head.gcs, token):
         yield
 
 

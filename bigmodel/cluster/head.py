@@ -60,6 +60,8 @@ class Head:
 
     dashboard: int
     """Its port."""
+    gcs: int
+    """The port that drivers join at."""
     folder: str
     """Of Ray's files and its log, gone with it."""
     version: str
@@ -84,7 +86,11 @@ def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
         folder = Path(tempfile.mkdtemp(prefix="bigmodel-", dir="/tmp"))  # short: it holds sockets
         ports = {option: _port(default) for option, default in PORTS.items()}
         head = Head(
-            ports["dashboard-port"], str(folder), bigmodel.__version__, Started(0, (), str(folder))
+            dashboard=ports["dashboard-port"],
+            gcs=ports["port"],
+            folder=str(folder),
+            version=bigmodel.__version__,
+            started=Started(0, (), str(folder)),
         )
         try:
             first = _spawn(folder, ports, variables(folder))
@@ -112,8 +118,8 @@ def stop() -> Head | None:
         return head
 
 
-def living_head() -> tuple[str, str] | None:
-    """The address and the token of the head that `start` left running; None without one."""
+def living_head() -> tuple[Head, str] | None:
+    """The head that `start` left running, and its token; None without one."""
     head = _recorded()
     if head is None:
         return None
@@ -123,7 +129,7 @@ def living_head() -> tuple[str, str] | None:
             f"{private.path(TOKEN)}: the head's token isn't there; start the head anew with: "
             "bigmodel down, bigmodel up"
         )
-    return head.address, token
+    return head, token
 
 
 def _recorded() -> Head | None:

@@ -7,7 +7,7 @@ import secrets
 import socket
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -63,7 +63,26 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
-    with _joined() if in_submitted_job() else _started(num_cpus, variables or {}):
+    with _session(_joined() if in_submitted_job() else _started(num_cpus, variables or {})):
+        yield
+
+
+@contextmanager
+def attached(port: int, token: str) -> Iterator[None]:
+    """The Ray head on this machine whose GCS listens on `port`; it lives on after the block."""
+    prepare_environment()
+    variables = {
+        "RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token,
+    }  # fmt: skip
+    with environment(variables), _session(_at(variables["RAY_ADDRESS"])):
+        yield
+
+
+@contextmanager
+def _session(connected: AbstractContextManager[None]) -> Iterator[None]:
+    import ray
+
+    with connected:
         try:
             _quiet_loggers()
             yield
@@ -83,6 +102,14 @@ def _joined() -> Iterator[None]:
     ray.init(
         address, runtime_env={"env_vars": env_vars}, log_to_driver=False, logging_level="ERROR"
     )
+    yield
+
+
+@contextmanager
+def _at(address: str) -> Iterator[None]:
+    import ray
+
+    ray.init(address, log_to_driver=False, logging_level="ERROR")
     yield
 
 

@@ -146,7 +146,7 @@ def test_up_is_found_and_not_started_twice_and_down_leaves_nothing(
     found, now = head.start(variables)
     try:
         assert now
-        assert head.living_head() == (found.address, (home / "token").read_text())
+        assert head.living_head() == (found, (home / "token").read_text())
         assert head.start(variables) == (found, False)
         assert (seen, found.folder) == ([Path(found.folder)], str(seen[0]))
     finally:
@@ -193,7 +193,7 @@ def test_what_a_dead_head_left_behind_is_removed(home: Path, tmp_path: Path) -> 
     folder = tmp_path / "bigmodel-dead"
     folder.mkdir()
     private.write("token", "旧")
-    dead = head.Head(8265, str(folder), "0.1.0", Started(os.getpid(), (os.getpid(),), str(folder)))
+    dead = head.Head(8265, 6379, str(folder), "0.1.0", Started(os.getpid(), (os.getpid(),), str(folder)))
     head._record(dead)
     assert head.living_head() is None
     assert not folder.exists()
