@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from tiny import tiny_recipe
 
 from bigmodel.artifact import Artifact
 from bigmodel.cluster.session import ray_session
-from bigmodel.config import Recipe
 from bigmodel.data.schema import LabelSet
-from bigmodel.recipe import make_recipe
 from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.rows import Rows, TrainingData
@@ -83,18 +82,6 @@ def reviews() -> list[tuple[str, str]]:
     """24 short reviews with their labels, alternately good and bad."""
     pairs = zip(GOOD, BAD, strict=True)
     return [row for good, bad in pairs for row in ((good, "正面"), (bad, "负面"))]
-
-
-def tiny_recipe(kind: str, **sections: Any) -> Recipe:
-    """For the reviews above: so few rows need more epochs, and every n-gram."""
-    tree = {
-        "name": "tiny",
-        "seed": 7,
-        "data": {"train": "reviews.csv"},
-        "model": {"kind": kind, kind: {"min_count": 1}},
-        "train": {"epochs": 30, "rows_per_step": 8, "learning_rate": 0.02, "early_stop": 0},
-    }
-    return make_recipe(tree | sections, "recipe")
 
 
 @pytest.fixture(scope="session")

@@ -184,11 +184,11 @@ def test_as_many_workers_as_find_room_have_the_losses_of_one(long, prepared):
 @pytest.mark.parametrize("end", ["killed", "noticed"])
 def test_a_machine_that_goes_away_leaves_the_training_to_the_other(end, small, tmp_path):
     """By `two_machines.py`, in a process and a cluster of its own."""
-    recipe = small("mlp")
+    (source,) = small("mlp").data.train
     program = Path(__file__).with_name("two_machines.py")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, program, tmp_path / "storage", recipe.data.train, end],
+        [sys.executable, program, tmp_path / "storage", source.path, end],
         env=kept,
         capture_output=True,
         text=True,

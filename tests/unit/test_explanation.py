@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_recipe
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_recipe
 
 from bigmodel.artifact import Artifact
 from bigmodel.attribution import attribute, log_odds

@@ -193,7 +193,9 @@ def test_what_a_dead_head_left_behind_is_removed(home: Path, tmp_path: Path) -> 
     folder = tmp_path / "bigmodel-dead"
     folder.mkdir()
     private.write("token", "旧")
-    dead = head.Head(8265, 6379, str(folder), "0.1.0", Started(os.getpid(), (os.getpid(),), str(folder)))
+    dead = head.Head(
+        8265, 6379, str(folder), "0.1.0", Started(os.getpid(), (os.getpid(),), str(folder))
+    )
     head._record(dead)
     assert head.living_head() is None
     assert not folder.exists()
