@@ -135,11 +135,11 @@ def arguments(
 
 
 def keys_in(storage: str) -> str:
-    """The storage, if somebody has a key there; "" otherwise: then everybody on the endpoint's
+    """The storage, if keys were ever made there; "" otherwise: then everybody on the endpoint's
     machine may ask, and nobody else."""
-    from serve.keys import KeyRing
+    from serve.keyfile import had_keys
 
-    return "" if KeyRing(storage).empty else storage
+    return storage if had_keys(storage) else ""
 
 
 def endpoint(
@@ -149,19 +149,19 @@ def endpoint(
     text: str,
     port: int,
     keep: bool,
-    storage: str | None = None,
+    storage: str,
 ) -> dict[str, Any]:
     """Start the endpoint and ask it one text; in a submitted job it stays, and here while `keep`.
 
-    An endpoint that is stopped at once takes any free port. One that asks for keys, as it may on a
-    cluster if `storage` has some, isn't asked: the answer is None.
+    An endpoint that is stopped at once takes any free port. One that asks for keys, as it does on a
+    cluster where `storage` has some, isn't asked: the answer is None.
     """
     from bigmodel import progress
     from serve import declared, rollout, running
 
     stays = in_submitted_job()
     with progress.stage("deploy"):
-        args = arguments(version, config, keys=keys_in(storage) if stays and storage else "")
+        args = arguments(version, config, keys=keys_in(storage) if stays else "")
         if stays:
             url = rollout.deploy(pinned(version), args, port=port)
         else:

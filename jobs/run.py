@@ -118,7 +118,9 @@ def run(
     if until != "train":
         result["gate"] = promote(version, registry, storage=recipe.storage)[1]
     if until in (None, "deploy"):
-        result |= endpoint(version, recipe.serve, text=text, port=port, keep=keep)
+        result |= endpoint(
+            version, recipe.serve, text=text, port=port, keep=keep, storage=recipe.storage
+        )
         if in_submitted_job():
             mark_deployed(version, registry)
     return result

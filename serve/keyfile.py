@@ -75,6 +75,12 @@ def read_keys(storage: str, known: Mapping[str, Key] | None = None) -> dict[str,
     return _from_disk(root) if root.local else _from_objects(root.child(FILE), known or {})
 
 
+def had_keys(storage: str) -> bool:
+    """Whether keys were made there, were they all revoked or expired since; in an object store
+    nothing of a revoked one stays."""
+    return folder(storage).exists(FILE) or bool(read_keys(storage))
+
+
 def add_key(
     storage: str,
     name: str,

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 
 import serve.keys
 from bigmodel.errors import RecipeError
-from serve.keyfile import SCOPES, NewKey, add_key, read_keys, revoke_key
+from serve.keyfile import SCOPES, NewKey, add_key, had_keys, read_keys, revoke_key
 from serve.keys import Bucket, KeyRing
 from serve.problems import Problem
 
@@ -425,3 +425,10 @@ def test_of_two_that_change_the_keys_at_once_none_loses_the_others_changes(stora
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     kept = sorted(key.name for key in read_keys(storage).values())
     assert kept == sorted(f"{who} {number}" for who in "甲乙" for number in range(0, 20, 2))
+
+
+def test_where_keys_were_made_they_are_asked_for_also_when_all_are_revoked(tmp_path):
+    assert not had_keys(str(tmp_path))
+    made = add_key(str(tmp_path), "小王", scopes=SCOPES)
+    revoke_key(str(tmp_path), made.id)
+    assert had_keys(str(tmp_path)) and not read_keys(str(tmp_path))
