@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -82,8 +84,11 @@ def attached(port: int, token: str) -> Iterator[None]:
 def _session(connected: AbstractContextManager[None]) -> Iterator[None]:
     import ray
 
+    ending = signal.getsignal(signal.SIGTERM)
     with connected:
         try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ending)  # Ray's would exit with 15, come what may
             _quiet_loggers()
             yield
         finally:
