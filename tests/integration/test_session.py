@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import json, os
+import json, os, signal
 import ray
 from bigmodel.cluster.session import ray_session
 from bigmodel.errors import DataError
@@ -25,7 +25,9 @@ def look():
 def refuse(batch):
     raise DataError("评论.csv: no column 'label'")
 
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 with ray_session(num_cpus=2):
+    ours = signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     port, own, niceness, access = ray.get(ray.remote(look).remote())
     with ray_session():
         inner = ray.cluster_resources()["CPU"]
@@ -38,7 +40,7 @@ with ray_session(num_cpus=2):
     still = ray.is_initialized()
 print(json.dumps({
     "found its own": port == own, "nicer": niceness - os.nice(0), "access": access,
-    "inner": inner, "outlives inner": still,
+    "inner": inner, "outlives inner": still, "SIGTERM is ours": ours,
     "ended": not ray.is_initialized(), "error": found, "address": os.environ.get("RAY_ADDRESS"),
 }))
 """
@@ -79,6 +81,7 @@ def test_a_session_is_its_own_and_says_nothing(finished):
         "access": "token",
         "inner": 2.0,
         "outlives inner": True,
+        "SIGTERM is ours": True,
         "ended": True,
         "error": ["DataError", "评论.csv: no column 'label'"],
         "address": None,
