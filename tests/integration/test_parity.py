@@ -8,7 +8,7 @@ from bigmodel.data.batches import by_length, pad
 from bigmodel.metrics import softmax
 from bigmodel.predictor import Predictor
 from serve import running
-from serve.app import ServeArgs
+from serve.wanted import Pinned, ServeArgs
 
 NUM_TEXTS = 8
 
@@ -17,8 +17,8 @@ NUM_TEXTS = 8
 def served(fitted):
     """(what two workers made of the small file, the URL where it answers)."""
     done = fitted("linear")
-    args = ServeArgs(artifact=done.uri, digest=done.artifact.digest, name="small", version=1)
-    yield done, running.start(args, port=running.free_port())
+    version = Pinned(uri=done.uri, digest=done.artifact.digest, version="1")
+    yield done, running.start(ServeArgs(name="small"), version, port=running.free_port())
     running.stop()
     ray_serve.shutdown()
 

@@ -144,7 +144,7 @@ def test_an_endpoint_on_a_cluster_is_shown_with_the_way_to_it(shown):
     def deploy(storage: str) -> dict[str, object]:
         metrics = {"split": "test", "rows": 24, "accuracy": 0.9, "macro_f1": 0.9}
         told = {"artifact": "s3://a", "metrics": metrics, "seconds": 1.0}
-        return {"model": "reviews@3", "url": "http://127.0.0.1:8001", **told}
+        return {"model": "reviews@3", "url": "http://127.0.0.1:8001", "here": False, **told}
 
     assert "ssh -L 8001:localhost:8001 HEAD" in run(deploy).stdout
     assert "ssh" not in run(deploy, "--json").stdout
