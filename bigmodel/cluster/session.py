@@ -29,6 +29,10 @@ LOCAL: dict[str, str | None] = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less; nothing preempts this machine
 }
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Where Ray is told the loopback's address it would else take the machine's own, for all to reach;
+the head and who joins it must agree."""
+
 LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve")
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -74,8 +78,11 @@ def attached(port: int, token: str) -> Iterator[None]:
     """The Ray head on this machine whose GCS listens on `port`; it lives on after the block."""
     prepare_environment()
     variables = {
-        "RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token,
-    }  # fmt: skip
+        **LOOPBACK,
+        "RAY_ADDRESS": f"127.0.0.1:{port}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+    }
     with environment(variables), _session(_at(variables["RAY_ADDRESS"])):
         yield
 

@@ -24,17 +24,18 @@ BIN = Path(sys.executable).parent
 TEXT = "手机电池不耐用"
 
 DEPLOY = """
-import sys, ray
-from bigmodel.cluster.session import prepare_environment
-address, uri, digest, port = sys.argv[1:]
-prepare_environment()
-ray.init(address, log_to_driver=False, logging_level="ERROR")
-from serve import running
-from serve.wanted import Pinned, ServeArgs
-args = ServeArgs(name="tiny")
-print(running.start(args, Pinned(uri=uri, digest=digest, version="7"), port=int(port)))
+import sys
+from bigmodel.cluster.head import living_head
+from bigmodel.cluster.session import attached
+uri, digest, port = sys.argv[1:]
+head, token = living_head()
+with attached(head.gcs, token):
+    from serve import running
+    from serve.wanted import Pinned, ServeArgs
+    args = ServeArgs(name="tiny")
+    print(running.start(args, Pinned(uri=uri, digest=digest, version="7"), port=int(port)))
 """
-"""What a job of `deploy` does there."""
+"""What `deploy` does there."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def command(environment: dict[str, str], *arguments: str) -> subprocess.Complete
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=150,
     )
 
 
@@ -87,14 +88,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def url(up: Up, tiny_uri: str) -> str:
     """Of a tiny model that the head answers with."""
     digest = Artifact.load(tiny_uri).digest
-    driver = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": up.result["token"]}
     port = free_port()
     finished = subprocess.run(
-        [sys.executable, "-c", DEPLOY, gcs_of(up), tiny_uri, digest, str(port)],
-        env=up.environment | driver,
+        [sys.executable, "-c", DEPLOY, tiny_uri, digest, str(port)],
+        env=up.environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=150,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.strip()
@@ -203,12 +203,6 @@ def listening(process: psutil.Process) -> list[Any]:
     except psutil.Error:
         return []
     return [each for each in found if each.status == psutil.CONN_LISTEN]
-
-
-def gcs_of(up: Up) -> str:
-    first = psutil.Process(up.state["started"]["session"]).cmdline()
-    port = next(word for word in first if word.startswith("--port=")).removeprefix("--port=")
-    return f"127.0.0.1:{port}"
 
 
 def free_port() -> int:
