@@ -5,7 +5,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect
 from bigmodel.config import LimitsConfig
 from bigmodel.errors import RecipeError
 from serve.http import Request
+from serve.keyfile import Scope
 from serve.problems import Problem
 
-Scope = Literal["predict", "metadata"]
 TIMEOUT_MS = "[1-9][0-9]{0,8}"
 _ONCE = frozenset((b"host", b"origin", b"authorization", b"content-type", b"content-length"))
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message
 
 import bigmodel
-from serve.access import Scope
 from serve.classify import Classify, default_of
 from serve.http import Answer, Request
 from serve.inference import Infer, ModelReady, find, model_metadata, server_metadata
+from serve.keyfile import Scope
 from serve.models import Models
 from serve.work import Work
 

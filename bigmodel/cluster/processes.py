@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -105,7 +106,5 @@ def _session(pid: int) -> int:
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     """psutil looks first whether the process is still the one that it found."""
-    try:
+    with suppress(psutil.Error):  # one that lives on is seen by who waits for its end
         process.send_signal(number)
-    except psutil.Error:
-        pass
