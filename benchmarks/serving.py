@@ -134,7 +134,8 @@ def ours(storage: str, port: int, proxy: str) -> Iterator[Endpoint]:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     key = json.loads(made.stdout)["key"]
-    command = [BIGMODEL, "serve", "bench@1", "--port", str(port), "--storage", storage]
+    command = [BIGMODEL, "serve", "bench@1", "--host", "0.0.0.0", "--port", str(port)]
+    command += ["--storage", storage]
     with running(
         command, {"BIGMODEL_PROXY": proxy}, Endpoint(f"http://127.0.0.1:{port}", key)
     ) as it:

@@ -7,12 +7,15 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from bigmodel.config import ModelConfig, Recipe
 from bigmodel.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _OF_WORDS: dict[str, Any] = {
     "model": {"residual": True, "vectors": "ppmi"},
@@ -30,8 +33,7 @@ KIND_DEFAULTS: dict[str, dict[str, Any]] = {
 MODEL_TABLES = tuple(KIND_DEFAULTS)
 
 PLANNED = {
-    "tune.searcher", "tune.keep", "tune.refit", "serve.engine", "serve.page",
-    "cluster",
+    "tune.searcher", "tune.keep", "tune.refit", "serve.engine", "cluster"
 }  # fmt: skip
 """Keys of the contract that this release has no code for yet: refused, and named as such."""
 
@@ -223,6 +225,11 @@ IN_TOML = {
     "model_type": "expected a table",
     "dict_type": "expected a table",
     "tuple_type": "expected a list",
+    "missing": "expected a longer list",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+    "string_type": "expected a text",
     "string_pattern_mismatch": "expected at most 63 letters, digits, - and _, not - or _ first",
 }
 """What pydantic says in Python's terms, said in the recipe's."""
@@ -230,9 +237,9 @@ IN_TOML = {
 
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, as one clause that names the key and the way out."""
-    first = error.errors()[0]
+    first, *others = error.errors()
     location = [str(part) for part in first["loc"]]
-    while location[-1:] and location[-1].startswith(("float", "bool", "literal[")):
+    while location[-1:] and re.fullmatch(r"int|float|bool|str|literal\[.*", location[-1]):
         location.pop()  # which branch of a union was tried; not a key
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
@@ -244,9 +251,17 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "value_error":
         said = str(first["ctx"]["error"])
         return f"{key}: {said}" if key else said
-    said = first["msg"].replace("Tuple", "List").replace(" after validation", "")
-    said = IN_TOML.get(first["type"], said[0].lower() + said[1:])
-    return f"{key} = {first['input']!r}: {said}"
+    stem = first["loc"][: len(location)]
+    branches = [first, *(each for each in others if each["loc"][: len(stem)] == stem)]
+    said = " or ".join(dict.fromkeys(map(_said, branches)))
+    return f"{key} = {first['input']!r}: {said.replace(' or expected', ' or')}"
+
+
+def _said(error: "ErrorDetails") -> str:
+    message = error["msg"].replace("Tuple", "List").replace(" after validation", "")
+    message = re.sub("^Input should be (?=greater|less)", "expected a number ", message)
+    message = message.replace("Input should be", "expected")
+    return IN_TOML.get(error["type"], message[0].lower() + message[1:])
 
 
 def _unknown_key(location: list[str]) -> str:

@@ -185,10 +185,8 @@ def _said(url: str, text: str) -> dict[str, Any]:
 
 def check_port(host: str, port: int) -> None:
     """What an endpoint on this machine can't listen on, told before Ray starts."""
-    from serve.access import require_loopback
     from serve.probe import obstacle
 
-    require_loopback(host)
     if reason := obstacle(host, port):
         raise ClusterError(
             f"the endpoint can't listen on {host}:{port} ({reason}); choose another --port"

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from bigmodel.config import LimitsConfig
 from bigmodel.errors import RecipeError
+from bigmodel.loopback import is_loopback
 from serve.http import Request
 from serve.keyfile import Scope
 from serve.problems import Problem
@@ -28,11 +29,11 @@ class Keys(Protocol):
 
 
 def require_loopback(host: str) -> None:
-    """RecipeError for an address that other machines can reach: there are no keys yet."""
-    if not _is_loopback(host):
+    """RecipeError for an address that other machines can reach, of an endpoint without keys."""
+    if not is_loopback(host):
         raise RecipeError(
-            f"the endpoint can't listen on {host}: it has no access keys yet, so it answers on "
-            "this machine alone; use --host 127.0.0.1 and a tunnel"
+            f"the endpoint can't listen on {host}: without access keys it answers on this machine "
+            "alone; make one with `bigmodel keys add NAME`, or use --host 127.0.0.1 and a tunnel"
         )
 
 
@@ -63,7 +64,7 @@ class Hosts:
 
     def _look(self, authority: bytes) -> bool:
         name = _without_port(authority.decode("latin-1")).lower()
-        if name in self._names or _is_loopback(name):
+        if name in self._names or is_loopback(name):
             return True
         return self._any_address and _is_address(name)
 
@@ -166,15 +167,6 @@ def _too_large(limits: LimitsConfig) -> Problem:
         f"the body is larger than {limits.body_bytes} bytes",
         headers={"Connection": "close"},
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_address(host: str) -> bool:

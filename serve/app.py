@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
+import ray
 from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp
 
+from bigmodel.config import ServeConfig
 from bigmodel.errors import ModelError
 from serve import outcomes
 from serve.access import require_loopback
@@ -95,7 +97,8 @@ def build(args: ServeArgs) -> Application:
         serve.ingress()(Replica),
         name=DEPLOYMENT,
         autoscaling_config={
-            "min_replicas": config.min_replicas,
+            "min_replicas": (fewest := _fewest(config)),
+            "initial_replicas": max(1, fewest),  # what doesn't come up is told by its start
             "max_replicas": config.max_replicas,
             "target_ongoing_requests": config.target_ongoing_requests,
             "upscale_delay_s": config.upscale_delay_s,
@@ -114,6 +117,14 @@ def build(args: ServeArgs) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(args)
+
+
+def _fewest(config: ServeConfig) -> int:
+    """Where there are several machines one may go away, and the endpoint with it."""
+    if config.min_replicas != "auto":
+        return config.min_replicas
+    machines = sum(node["Alive"] for node in ray.nodes())
+    return min(config.max_replicas, 2 if machines > 1 else 1)
 
 
 async def _keep_share(keys: KeyRing) -> None:

@@ -1,7 +1,6 @@
 """The two clients: one blocks, one doesn't."""
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -13,6 +12,7 @@ from bigmodel.client.answers import Answer, Model
 from bigmodel.client.conversation import Ask, Conversation, Pause, Steps
 from bigmodel.client.faults import Reply, Silence
 from bigmodel.errors import RecipeError
+from bigmodel.loopback import is_loopback
 
 CONNECT_TIMEOUT_S = 3.0
 T = TypeVar("T")
@@ -191,7 +191,7 @@ def _settings(url: str, key: str | None, *, insecure: bool) -> dict[str, Any]:
             "the URL is none of an endpoint; expected http://HOST:PORT or https://HOST, without "
             "user, password and query"
         )
-    here = _is_loopback(read.host)
+    here = is_loopback(read.host)
     headers = {}
     if key is not None:
         if not (key.isascii() and key.isprintable() and key and " " not in key):
@@ -203,13 +203,6 @@ def _settings(url: str, key: str | None, *, insecure: bool) -> dict[str, Any]:
             )
         headers["Authorization"] = f"Bearer {key}"
     return {"base_url": url.rstrip("/"), "headers": headers, "trust_env": not here}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _request(ask: Ask) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ import bigmodel
 from bigmodel.cluster.packing import Luggage, stage
 from bigmodel.cluster.session import RESULT_MARK, environment
 from bigmodel.errors import ClusterError, RecipeError
+from bigmodel.loopback import is_loopback
 
 OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, 130)
 SECONDS_TO_ANSWER = 10.0
@@ -109,7 +109,7 @@ def checked_address(address: str, *, insecure: bool) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise RecipeError(f"--cluster {address}: expected the dashboard, as in http://HOST:8265")
-    if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise RecipeError(
             f"--cluster {address}: plain HTTP would show the token to the network; open a tunnel "
             "(ssh -L 8265:localhost:8265 HOST) and use http://localhost:8265, use https, or "
@@ -201,10 +201,3 @@ def _own_lines(log: str, job: str) -> list[str]:
     """What the job itself wrote, after Ray's announcement of it; never empty."""
     _, _, after = log.partition(f"Running entrypoint for job {job}:")
     return after.partition("\n")[2].split("\n")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -1,5 +1,7 @@
 """Sections about the endpoint."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from bigmodel.config.section import Section
@@ -20,7 +22,11 @@ class LimitsConfig(Section):
 class ServeConfig(Section):
     """Replicas of the endpoint and what they accept."""
 
-    min_replicas: int = Field(1, gt=0, description="Replicas without load.")
+    min_replicas: int | Literal["auto"] = Field(
+        "auto",
+        description="Replicas without load. auto: 1, or 2 where the cluster has several machines "
+        "when the endpoint starts. 0: after a quiet time the first request waits for a replica.",
+    )
     max_replicas: int = Field(2, gt=0, description="Replicas under load.")
     target_ongoing_requests: float = Field(
         8.0, gt=0, description="Requests in flight a replica; more start another one."
@@ -38,6 +44,10 @@ class ServeConfig(Section):
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> "ServeConfig":
+        if self.min_replicas == "auto":
+            return self
+        if self.min_replicas < 0:
+            raise ValueError(f"min_replicas is {self.min_replicas}; it is at least 0, or auto")
         if self.min_replicas > self.max_replicas:
             raise ValueError(
                 f"min_replicas is {self.min_replicas}, above max_replicas ({self.max_replicas})"

@@ -78,7 +78,7 @@ def test_a_damaged_artefact_starts_nothing(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "reviews.example.com"])
 def test_without_keys_it_listens_on_loopback_alone(host: str, version: Pinned) -> None:
-    with pytest.raises(RecipeError, match="no access keys yet"):
+    with pytest.raises(RecipeError, match="bigmodel keys add"):
         start(ARGS, version, host=host)
 
 

@@ -62,17 +62,17 @@ def minimal(**sections: Any) -> Recipe:
         ("train.num_workers = [3, 2]", "num_workers is (3, 2); expected at least 1, or"),
         ("model.residual = true", "residual needs a kind of words (mlp, cnn, rnn, transformer)"),
         ("model.transformer = {width = 30}", "width is 30; expected an even multiple of num_heads"),
-        ("train.epochs = 0", "train.epochs = 0: input should be greater than 0"),
-        ("train.learning_rate = inf", "train.learning_rate = inf: input should be a finite number"),
-        ("seed = -1", "seed = -1: input should be greater than or equal to 0"),
-        ('train.epochs = "三"', "train.epochs = '三': input should be a valid integer"),
+        ("train.epochs = 0", "train.epochs = 0: expected a number greater than 0"),
+        ("train.learning_rate = inf", "train.learning_rate = inf: expected a finite number"),
+        ("seed = -1", "seed = -1: expected a number greater than or equal to 0"),
+        ('train.epochs = "三"', "train.epochs = '三': expected a whole number"),
         ("train = 3", "train = 3: expected a table"),
         (
             'model.kind = "svm"',
-            "model.kind = 'svm': input should be 'linear', 'bag', 'mlp', 'cnn'",
+            "model.kind = 'svm': expected 'linear', 'bag', 'mlp', 'cnn'",
         ),
-        ('model.kind = ["mlp"]', "model.kind = ['mlp']: input should be 'linear'"),
-        ('train.use_gpu = "maybe"', "train.use_gpu = 'maybe': input should be a valid boolean"),
+        ('model.kind = ["mlp"]', "model.kind = ['mlp']: expected 'linear'"),
+        ('train.use_gpu = "maybe"', "train.use_gpu = 'maybe': expected true or false"),
         ("model.linear.C = -1", "model.linear: C is -1.0; it must be greater than 0"),
         ("model.linear.char_ngrams = 3", "model.linear.char_ngrams = 3: expected a list"),
         ("model.linear.char_ngrams = [1]", "model.linear.char_ngrams: too short a list"),
@@ -92,7 +92,7 @@ def minimal(**sections: Any) -> Recipe:
         ),
         (
             'tune.space."train.epochs" = {int = [0, 3]}',
-            "in tune.space, train.epochs = 0: input should be greater than 0",
+            "in tune.space, train.epochs = 0: expected a number greater than 0",
         ),
         (
             'tune.space."train.epochs" = {int = [3, 1]}',
@@ -318,7 +318,7 @@ def test_with_values_changes_dotted_keys_and_nothing_else() -> None:
     assert kept.train == recipe.train, "the defaults of the new kind stay away"
     with pytest.raises(RecipeError, match=r"unknown key train\.epoch; did you mean"):
         with_values(recipe, {"train.epoch": 3})
-    with pytest.raises(RecipeError, match="input should be greater than 0"):
+    with pytest.raises(RecipeError, match="expected a number greater than 0"):
         with_values(recipe, {"train.epochs": 0})
 
 
