@@ -7,7 +7,7 @@ import pytest
 from sources import FILES, imported
 
 ORDER = [
-    ("errors", "progress", "__init__"),
+    ("errors", "progress", "loopback", "__init__"),
     ("client", "config"),
     ("recipe",),
     ("remote", "storage"),
@@ -48,7 +48,7 @@ WITHOUT_RAY = (
 )  # fmt: skip
 
 SERVE_IMPORTS = {
-    "config", "artifact", "predictor", "registry", "errors", "storage", "explanation",
+    "config", "artifact", "predictor", "registry", "errors", "storage", "explanation", "loopback",
 }  # fmt: skip
 
 
