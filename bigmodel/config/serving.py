@@ -34,6 +34,12 @@ class ServeConfig(Section):
     upscale_delay_s: float = Field(5.0, ge=0, description="Load must last this long.")
     downscale_delay_s: float = Field(60.0, ge=0, description="Quiet must last this long.")
     replica_cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica.")
+    replica_memory_mb: int = Field(
+        4_096,
+        gt=0,
+        description="Memory of a replica's own; one that holds more leaks, and another replica "
+        "takes its place. Loading another version takes that of both.",
+    )
     page: bool = Field(False, description="A page at / to try the model.")
     hosts: tuple[str, ...] = Field(
         (),
