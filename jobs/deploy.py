@@ -44,7 +44,7 @@ def rows_of(url: str) -> dict[str, object]:
 @click.option(
     "--rollback",
     is_flag=True,
-    help="Put back what answered before, as in: name@deployed --rollback",
+    help="Put back what answered before, as in: reviews --rollback",
 )
 def main(
     target: "Recipe | str", *, storage: str, port: int | None, other_labels: bool, rollback: bool

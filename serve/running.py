@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.schema import ApplicationStatus
 
 from bigmodel.errors import ClusterError
@@ -110,17 +111,24 @@ def free_port() -> int:
 def _start_serve(args: ServeArgs, host: str, port: int) -> None:
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what fails is raised
     limits = args.serve.limits
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={
-            "host": host,
-            "port": port,
-            # the endpoint's own limits answer first
-            "request_timeout_s": limits.body_timeout_s + limits.deadline_s + 5,
-        },
-        logging_config=_QUIET,
-        controller_options={"runtime_env": {"env_vars": _ENVIRONMENT}},
-    )
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={
+                "host": host,
+                "port": port,
+                # the endpoint's own limits answer first
+                "request_timeout_s": limits.body_timeout_s + limits.deadline_s + 5,
+            },
+            logging_config=_QUIET,
+            controller_options={"runtime_env": {"env_vars": _ENVIRONMENT}},
+        )
+    except (RayError, TimeoutError) as error:
+        said = str(error).strip().partition("\n")[0].rstrip(".:")
+        raise ClusterError(
+            f"Ray Serve doesn't start on this cluster ({type(error).__name__}: {said}); see that "
+            "its head has memory left, look at its logs, and try again"
+        ) from error
 
 
 def _check_address(host: str, port: int) -> None:

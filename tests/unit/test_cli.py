@@ -252,3 +252,15 @@ def test_our_error_is_found_under_what_ray_wraps_around_it():
 
     assert user_error(WorkerGroupError()) is TaskError.cause
     assert user_error(ValueError("no")) is None
+
+
+def test_what_ray_lost_is_a_sentence_of_the_cluster_and_what_our_code_raised_there_is_not():
+    exceptions = pytest.importorskip("ray.exceptions")
+    done = run(ending_with(exceptions.ActorDiedError()))
+    assert done.exit_code == 5
+    assert done.stderr.startswith(
+        "bigmodel: Ray lost what it ran for us (ActorDiedError: The actor"
+    )
+    assert done.stderr.count("\n") == 1
+    ours = exceptions.RayTaskError("f", "Traceback …", ValueError("no"))
+    assert user_error(ours) is user_error(exceptions.ActorDiedError(ours)) is None
