@@ -41,7 +41,7 @@ class Replica:
         torch.set_num_threads(1)  # more replicas, not more threads, use more cores
         self._args = args
         self._models, self._draining = Models(), OF_THIS_PROCESS
-        self._loader = Loader(self._models, default=args.name, report=self._tell)
+        self._loader = Loader(self._models, default=args.name, report=self._tell, config=args.serve)
         self._newest: Outcome | None = None
         self._watching: list[asyncio.Task[None]] = []
 
@@ -125,7 +125,7 @@ def build(args: ServeArgs) -> Application:
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=20,
-        ray_actor_options={"num_cpus": config.replica_cpus},
+        ray_actor_options={"num_cpus": config.replica_cpus, "num_gpus": config.replica_gpus},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(args)

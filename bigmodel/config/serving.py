@@ -34,6 +34,12 @@ class ServeConfig(Section):
     upscale_delay_s: float = Field(5.0, ge=0, description="Load must last this long.")
     downscale_delay_s: float = Field(60.0, ge=0, description="Quiet must last this long.")
     replica_cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica.")
+    replica_gpus: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="GPUs for a replica, which then computes on one; 0.25: four share it.",
+    )
     replica_memory_mb: int = Field(
         4_096,
         gt=0,

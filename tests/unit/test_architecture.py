@@ -18,7 +18,7 @@ ORDER = [
     ("abstention",),
     ("manifest",),
     ("artifact",),
-    ("predictor", "export", "attribution", "explanation"),
+    ("predictor", "engines", "export", "attribution", "explanation"),
     ("data",),
     ("training",),
     ("inspection",),
@@ -34,7 +34,7 @@ ORDER = [
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
     "golden", "manifest", "artifact", "predictor", "attribution", "explanation", "export",
-    "data.schema", "data.batches",
+    "engines", "data.schema", "data.batches",
     "data.files", "data.encodings", "data.records", "data.look", "data.head", "data.parse",
     "data.sources", "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
@@ -48,7 +48,8 @@ WITHOUT_RAY = (
 )  # fmt: skip
 
 SERVE_IMPORTS = {
-    "config", "artifact", "predictor", "registry", "errors", "storage", "explanation", "loopback",
+    "config", "artifact", "engines", "predictor", "registry", "errors", "storage", "explanation",
+    "loopback",
 }  # fmt: skip
 
 
