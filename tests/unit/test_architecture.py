@@ -7,7 +7,7 @@ import pytest
 from sources import FILES, imported
 
 ORDER = [
-    ("errors", "progress", "loopback", "__init__"),
+    ("errors", "progress", "loopback", "repeating", "__init__"),
     ("client", "config"),
     ("recipe",),
     ("remote", "storage"),
@@ -49,7 +49,7 @@ WITHOUT_RAY = (
 
 SERVE_IMPORTS = {
     "config", "artifact", "engines", "predictor", "registry", "errors", "storage", "explanation",
-    "loopback",
+    "loopback", "repeating",
 }  # fmt: skip
 
 
