@@ -47,13 +47,15 @@ class Predictor:
         """
         scored = self._score(texts)
         probabilities = softmax(scored.scores, self.artifact.temperature)
-        sure = self.artifact.threshold or 0.0
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        sure = self.artifact.threshold or 0.0
         return [
             Prediction(
-                labels=tuple((self.labels[i], float(row[i])) for i in order),
-                abstained=bool(row.max() < sure),
-                truncated=bool(truncated),
+                tuple([(self.labels[i], row[i]) for i in order]),
+                abstained=max(row) < sure,
+                truncated=truncated,
             )
-            for row, order, truncated in zip(probabilities, best, scored.truncated, strict=True)
+            for row, order, truncated in zip(
+                probabilities.tolist(), best.tolist(), scored.truncated.tolist(), strict=True
+            )
         ]
