@@ -5,7 +5,7 @@ import faulthandler
 
 import psutil
 
-HANG_S = 8.0
+HANG_S = 6.0
 """What holds up the loop of a sound replica takes tenths of a second."""
 SIGN_EVERY_S = 1.0
 _STDERR = 2
