@@ -20,6 +20,8 @@ are the same command, and with `--cluster` it runs there and nothing else differ
 those that name a file with `type=click.Path()`. `@verb` is for what is no job.
 """
 
+import atexit
+import gc
 import inspect
 import json
 import logging
@@ -201,6 +203,7 @@ def _command(
 @contextmanager
 def _guarded(*, debug: bool) -> Iterator[None]:
     """An error becomes one sentence and an exit code."""
+    atexit.register(gc.freeze)  # it would look for cycles in all of torch and Ray: a second
     prepare_environment()
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `ray job stop` sends it

@@ -42,6 +42,9 @@ EDITS = (
         " if { req.hdr(X-Request-ID) -m reg ^[A-Za-z0-9._-]{1,64}$ }\n"
         "    http-request set-log-level silent\n"
         "    http-request set-header X-Forwarded-For %[src]\n"
+        # Serve's own proxy, which gets what no replica takes, knows no route at the end
+        f"    http-response return status 503 {_NOBODY}"
+        " if { be_name http-bigmodel } { status ge 400 } { res.hdr(Content-Type) -m beg text/ }\n"
         "    http-after-response set-status 503 if { status 502 }\n"
         "    http-after-response set-header X-Request-ID %[var(txn.id)]"
         " unless { res.hdr(X-Request-ID) -m found }\n"

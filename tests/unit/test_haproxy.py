@@ -103,13 +103,14 @@ def check(response: HTTPResponse, body: ProblemBody, expected: tuple[int, str]) 
     assert body["request_id"]
 
 
-def accepted(replica: socket.socket, *, close: bool) -> threading.Thread:
-    """The next connection's request is read; then it is closed, or left without an answer."""
+def accepted(replica: socket.socket, *, close: bool, say: bytes = b"") -> threading.Thread:
+    """The next connection's request is read and answered; then it is closed, or left so."""
 
     def accept() -> None:
         connection, _ = replica.accept()
         with connection, suppress(ConnectionError):
             connection.recv(65_536)
+            connection.sendall(say)
             while not close and connection.recv(65_536):
                 pass  # until HAProxy gives up
 
@@ -125,6 +126,30 @@ def test_a_replica_that_gives_no_answer_is_a_problem_with_a_time_to_come_back(
     thread = accepted(replica, close=close)
     check(*ask(port), expected)
     thread.join(30)
+
+
+SAID = "HTTP/1.1 {} X\r\nContent-Type: {}\r\nX-Request-ID: r\r\nContent-Length: 2\r\n\r\n{{}}"
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "kept"),
+    [
+        (404, "text/plain; charset=utf-8", False),
+        (500, "text/plain", False),
+        (404, "application/problem+json", True),
+        (200, "text/plain", True),
+    ],
+)
+def test_what_serves_own_proxy_refuses_in_plain_text_is_a_problem(
+    port: int, replica: socket.socket, status: int, content_type: str, kept: bool
+) -> None:
+    thread = accepted(replica, close=True, say=SAID.format(status, content_type).encode())
+    response, body = ask(port)
+    thread.join(30)
+    if kept:
+        assert (response.status, body, response.headers["X-Request-ID"]) == (status, {}, "r")
+    else:
+        check(response, body, GONE)
 
 
 def test_where_no_application_is_it_is_unavailable_and_not_unknown(port: int) -> None:

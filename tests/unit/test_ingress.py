@@ -95,6 +95,7 @@ def test_our_lines_are_added_and_nothing_else_changes() -> None:
         " if { req.hdr(X-Request-ID) -m reg ^[A-Za-z0-9._-]{1,64}$ }",
         "    http-request set-log-level silent",
         "    http-request set-header X-Forwarded-For %[src]",
+        "    http-response return status 503",
         "    http-after-response set-status 503 if { status 502 }",
         "    http-after-response set-header X-Request-ID %[var(txn.id)]"
         " unless { res.hdr(X-Request-ID) -m found }",
