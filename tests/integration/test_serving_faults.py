@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
@@ -172,6 +173,7 @@ def test_two_replicas_share_a_keys_rate_and_other_keys_notice_nothing(
             asking.result()
     whole = [granted[second] for second in range(1, seconds)]
     print(f"granted in each second: {whole}, refused: {len(refused)}")
-    assert all(abs(each - rate) <= 25 for each in whole)
+    assert max(whole) <= rate + 25
+    assert median(whole) >= rate - 25  # who asks may be held up for a second
     assert len(refused) > 100 and set(refused) == {"1"}
     assert other.failed == [] and other.answered.total() > 20
