@@ -1,4 +1,4 @@
-"""What computes a model's scores in a replica, where it isn't torch on a CPU."""
+"""What computes a model's scores in a replica: torch on a CPU or a GPU, or ONNX Runtime."""
 
 import copy
 from dataclasses import replace
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bigmodel.artifact import GOLDEN_TOLERANCE, Artifact
 from bigmodel.data.batches import Batch
 from bigmodel.errors import ModelError
+from bigmodel.export.network import check_packages, compare, inputs_of, to_onnx
 from bigmodel.golden import GOLDEN_TEXTS
 
 
@@ -26,11 +27,34 @@ class OnDevice(nn.Module):
         return scores.cpu()
 
 
-def network_for(artifact: Artifact, *, gpus: float) -> nn.Module | None:
-    """What scores in a replica with so many GPUs; None: the artefact's own network on its CPU.
+class InOnnxRuntime(nn.Module):
+    """What `export.network.to_onnx` made of a network, on one thread of a CPU."""
 
-    ModelError where torch sees no GPU, or says there something else to the golden texts.
+    def __init__(self, network: bytes) -> None:
+        super().__init__()
+        import onnxruntime  # an extra, for those who ask for it
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        providers = ["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(network, options, providers=providers)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[B, L]."""
+        inputs = {name: tensor.numpy() for name, tensor in inputs_of(batch).items()}
+        (scores,) = self._session.run(["scores"], inputs)
+        return torch.from_numpy(scores)
+
+
+def network_for(artifact: Artifact, *, engine: str = "torch", gpus: float = 0) -> nn.Module | None:
+    """What scores in a replica with this engine or so many GPUs; None: the artefact's own network.
+
+    It answers as the artefact does. Of n-grams torch is as quick as ONNX Runtime, so these kinds
+    stay with it. ModelError where it doesn't, or can't be had; RecipeError where the packages for
+    it aren't installed.
     """
+    if engine == "onnx" and artifact.recipe.model.of_words:
+        return _in_onnx_runtime(artifact)
     if not gpus:
         return None
     if not torch.cuda.is_available():
@@ -42,6 +66,13 @@ def network_for(artifact: Artifact, *, gpus: float) -> nn.Module | None:
     network = OnDevice(artifact.model, torch.device("cuda"))
     check(artifact, network, where="on the GPU")
     return network
+
+
+def _in_onnx_runtime(artifact: Artifact) -> nn.Module:
+    check_packages("serve.engine = onnx")
+    network = to_onnx(artifact)
+    compare(artifact, network)
+    return InOnnxRuntime(network)
 
 
 def check(artifact: Artifact, network: nn.Module, *, where: str) -> None:

@@ -88,7 +88,8 @@ def load(name: str, version: Pinned, config: ServeConfig = _ON_A_CPU) -> Served:
     from bigmodel.predictor import Predictor
 
     artifact = Artifact.load(version.uri, digest=version.digest)
-    predictor = Predictor(artifact, network=network_for(artifact, gpus=config.replica_gpus))
+    network = network_for(artifact, engine=config.engine, gpus=config.replica_gpus)
+    predictor = Predictor(artifact, network=network)
     weights = artifact.model.state_dict().values()
     finite = all(bool(torch.isfinite(each).all()) for each in weights)
     if not (finite and np.isfinite(predictor.probabilities(WARM_UP)).all()):

@@ -10,7 +10,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.config import ServeConfig
 from bigmodel.data.batches import pad
 from bigmodel.engines import OnDevice, check, network_for
-from bigmodel.errors import ModelError
+from bigmodel.errors import ModelError, RecipeError
 from bigmodel.predictor import Predictor
 from serve.app import build
 from serve.loading import Loader, load
@@ -52,6 +52,22 @@ def test_every_kind_computes_where_its_batch_is(kind: str, monkeypatch: pytest.M
 
 def test_without_gpus_the_network_is_the_artefacts_own(tiny: Artifact) -> None:
     assert network_for(tiny, gpus=0) is None
+
+
+@pytest.mark.parametrize("kind", ["linear", "bag"])
+def test_kinds_of_ngrams_stay_with_torch(kind: str) -> None:
+    assert network_for(made_once(kind), engine="onnx") is None
+
+
+def test_packages_that_onnx_runtime_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bigmodel.export.network.PACKAGES", ("torch", "onnx_that_is_not_there"))
+    with pytest.raises(RecipeError, match=r"serve.engine = onnx needs onnx_that_is_not_there, wh"):
+        network_for(made_once("cnn"), engine="onnx")
+
+
+def test_onnx_runtime_and_a_gpu_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="engine is onnx, .* and replica_gpus is 0.5; leave one"):
+        ServeConfig(engine="onnx", replica_gpus=0.5)
 
 
 def test_a_gpu_that_torch_does_not_see_is_told(
