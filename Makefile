@@ -21,14 +21,15 @@ serve: setup
 	$(BIN)/bigmodel serve reviews@champion
 
 test: setup
-	$(BIN)/pytest -m "not chaos" tests/unit tests/integration tests/e2e --durations=15
+	$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile tests/unit --durations=15
+	$(BIN)/pytest -m "not chaos" tests/integration tests/e2e --durations=15
 
 # lost workers, failed starts and what else takes longer
 chaos: setup
 	$(BIN)/pytest -m chaos tests/integration tests/e2e --durations=15
 
 unit: setup
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit
 
 lint: setup
 	$(BIN)/ruff check .
