@@ -45,29 +45,23 @@ class Started:
         return [each for each in found if each.pid in own - {os.getpid()}]
 
     def end(self) -> None:
-        """Ask the first one to end, which ends the others; then those that stayed; then end them.
-
-        ClusterError where something stays all the same.
-        """
+        """Ask all of them to end, at once: the first one would ask one after another, and wait a
+        second for each. Who stays is ended; ClusterError where something stays all the same."""
         if not self.alive:
             return
         known = set(self.processes())  # who started one of them may be gone before it is
-        self._tell(signal.SIGTERM, known, only=self.session)
         left = self._tell(signal.SIGTERM, known) and self._tell(signal.SIGKILL, known)
         if left:
             numbers = ", ".join(str(each.pid) for each in left)
             raise ClusterError(f"the processes {numbers} can't be ended; look at why they hang")
 
-    def _tell(
-        self, number: signal.Signals, known: set[psutil.Process], *, only: int | None = None
-    ) -> list[psutil.Process]:
-        """A signal to each of the `known` and those that came since, or to `only` one; whoever of
-        them is left after some seconds."""
+    def _tell(self, number: signal.Signals, known: set[psutil.Process]) -> list[psutil.Process]:
+        """A signal to each of the `known` and those that came since; who is left after seconds."""
         deadline = time.monotonic() + SECONDS_TO_END
         told: set[psutil.Process] = set()
         while True:
             known.update(self.processes())
-            left = [each for each in known if only in (None, each.pid) and _lives(each)]
+            left = [each for each in known if _lives(each)]
             for each in set(left) - told:  # once: a second SIGTERM would cut its end short
                 _send(each, number)
             told |= set(left)
