@@ -44,6 +44,10 @@ class Started:
         return self.process.wait(timeout=300)
 
     @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
     def json(self) -> Any:
         assert self.code == 0, self.err
         return json.loads(self.out)

@@ -85,8 +85,10 @@ def begin(start: Start, wait_for: Any, place: Path) -> Callable[..., Stopped]:
         before = {run_of(found) for found in checkpoints(place)}
         command = start("train", "recipe.toml", *settings, cwd=place, ray=True, **options)
         new = wait_for(
-            lambda: {run_of(found) for found in checkpoints(place)} - before, within_s=300
+            lambda: {run_of(found) for found in checkpoints(place)} - before or command.ended,
+            within_s=300,
         )
+        assert not command.ended, command.err
         return Stopped(command, new.pop())
 
     return begin
@@ -229,11 +231,11 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
     command = ("train", place / "recipe.toml", "--storage", disk.place / "storage")
     options = {"cwd": place, "ray": True, "within": disk.within}
     full = start(*command, **options)
-    (run_id,) = wait_for(
-        lambda: {path.name for path in storage.glob("runs/*") if list(path.glob("ch*/0*"))},
-        within_s=300,
-    )
+    begun = "runs/*/checkpoints/0*"
+    wait_for(lambda: list(storage.glob(begun)) or full.ended, within_s=300)
+    assert not full.ended, full.err
     disk.fill()
+    (run_id,) = {path.parents[1].name for path in storage.glob(begun)}
     assert full.code not in (0, 1)
     kept = Checkpoints(folder(storage / "runs" / run_id / "checkpoints"))
     (*_, step) = kept.steps()
