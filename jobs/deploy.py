@@ -50,7 +50,9 @@ def main(
     target: "Recipe | str", *, storage: str, port: int | None, other_labels: bool, rollback: bool
 ) -> dict[str, Any]:
     """Answer over HTTP from a living cluster; what answers there is replaced in place."""
-    with living_cluster():
+    from bigmodel import progress
+
+    with living_cluster(), progress.stage("deploy"):
         from bigmodel.registry import Registry
         from serve import rollout
 

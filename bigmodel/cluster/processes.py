@@ -10,6 +10,8 @@ import psutil
 
 from bigmodel.errors import ClusterError
 
+SECONDS_TO_HEAR = 3.0
+"""Ray's GCS, monitor and client server take some ten to end by themselves, with nothing to save."""
 SECONDS_TO_END = 10.0
 
 
@@ -50,14 +52,17 @@ class Started:
         if not self.alive:
             return
         known = set(self.processes())  # who started one of them may be gone before it is
-        left = self._tell(signal.SIGTERM, known) and self._tell(signal.SIGKILL, known)
+        left = self._tell(signal.SIGTERM, known, SECONDS_TO_HEAR)
+        left = left and self._tell(signal.SIGKILL, known, SECONDS_TO_END)
         if left:
             numbers = ", ".join(str(each.pid) for each in left)
             raise ClusterError(f"the processes {numbers} can't be ended; look at why they hang")
 
-    def _tell(self, number: signal.Signals, known: set[psutil.Process]) -> list[psutil.Process]:
-        """A signal to each of the `known` and those that came since; who is left after seconds."""
-        deadline = time.monotonic() + SECONDS_TO_END
+    def _tell(
+        self, number: signal.Signals, known: set[psutil.Process], within_s: float
+    ) -> list[psutil.Process]:
+        """A signal to each of the `known` and those that came since; who is left after that."""
+        deadline = time.monotonic() + within_s
         told: set[psutil.Process] = set()
         while True:
             known.update(self.processes())
