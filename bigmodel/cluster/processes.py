@@ -83,8 +83,10 @@ def _has(pid: int, mark: str) -> bool:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """One whose first thread is gone has its ports as long as it has other threads."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return process.is_running() and not gone
     except psutil.Error:
         return False
 
