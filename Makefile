@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve test chaos unit lint docs bench
+.PHONY: setup demo serve test chaos soak unit lint docs bench
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ test: setup
 # lost workers, failed starts and what else takes longer
 chaos: setup
 	$(BIN)/pytest -m chaos tests/integration tests/e2e --durations=15
+
+# the endpoint under load for MINUTES (5 unless given): nothing fails, nothing grows
+soak: setup
+	BIGMODEL_SOAK_MINUTES=$(or $(MINUTES),5) $(BIN)/pytest -m chaos tests/integration/test_serving_load.py -k minutes -rP
 
 unit: setup
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit
