@@ -52,5 +52,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.prepare --kind mlp
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.first_step
+	$(BIN)/python -m benchmarks.file_to_model
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.replica
+	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.imbalance
 	$(BIN)/python -m benchmarks.results
