@@ -1,5 +1,7 @@
 """A search by real Ray Tune: its trials, the recipe that it leaves, and nothing else."""
 
+import os
+import signal
 import tempfile
 import time
 
@@ -8,12 +10,12 @@ import ray
 from ray.util import placement_group_table
 from ray.util.state import list_actors
 
-from bigmodel import tuning
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import load_recipe
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
+from bigmodel.tuning import search
 from jobs.tune import tune
 
 FAILING = 2
@@ -25,7 +27,7 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def recipe(small):
-    return small("mlp", tune={"num_trials": 4, "space": SPACE}, train={"epochs": 4})
+    return small("mlp", tune={"num_trials": 4, "space": SPACE}, train={"epochs": 4, "num_workers": 1})
 
 
 def alive() -> set[tuple[str, str]]:
@@ -47,17 +49,18 @@ def before(prepared):
 @pytest.fixture(scope="module")
 def searched(before, recipe, scratch):
     """(the search, where its best recipe is): one of the four trials fails."""
-    run_trial = tuning._run_trial
+    run_trial = search.run_trial
 
-    def run_or_fail(config, **given):
-        if config["trial"] == FAILING:
-            raise MemoryError("no room for this trial")
-        run_trial(config, **given)
+    def run_or_fail(trial, **given):
+        if trial["run"].endswith(f"-{FAILING}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        run_trial(trial, **given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "_run_trial", run_or_fail)
+        patch.setattr(search, "run_trial", run_or_fail)
         patch.setattr(tempfile, "tempdir", str(scratch))
-        return tune(recipe)
+        found, result = tune(recipe)
+    return found, result["recipe"]
 
 
 def test_a_failing_trial_is_not_the_end_of_the_search(searched):

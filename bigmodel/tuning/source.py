@@ -1,0 +1,145 @@
+"""What Ray Tune asks for the next trial, and tells what becomes of each: it goes to the ledger."""
+
+import json
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from bigmodel import progress
+from bigmodel.config import TuneConfig
+from bigmodel.data.prepare import prepared_key
+from bigmodel.storage import Folder
+from bigmodel.training.runs import StoredRun
+from bigmodel.tuning.ledger import Ledger
+from bigmodel.tuning.searchers import suggest
+from bigmodel.tuning.space import Space
+from bigmodel.tuning.trials import Trial, best_of
+
+ALIKE = 3
+"""So many trials in a row that fail for one reason are the end of a search."""
+
+
+class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
+    """Gives Ray Tune the trials one after the other, and writes down what becomes of them."""
+
+    def __init__(self, space: Space, config: TuneConfig, ledger: Ledger, place: Folder) -> None:
+        super().__init__(metric="score", mode="max")
+        self._space, self._config, self._ledger, self._place = space, config, ledger, place
+        self._again = [trial for trial in ledger.trials if not trial.end]
+        self._numbers: dict[str, int] = {}
+        self._stage: progress.Stage | None = None
+        self.keys: list[str] = []
+        self.alike = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Is there anything left to try?"""
+        return bool(self._again) or len(self._ledger.trials) < self._most
+
+    @property
+    def _most(self) -> int:
+        config = self._config
+        return len(config.recipes) if config.searcher == "recipes" else config.num_trials
+
+    def tell(self, stage: progress.Stage) -> None:
+        self._stage = stage
+        self._update()
+
+    def run_of(self, trial: Trial) -> StoredRun:
+        """Where a trial keeps its weights: the search's folder is its storage."""
+        recipe = self._space.recipe_of(trial.values)
+        own = recipe.model_copy(update={"storage": self._place.uri})
+        return StoredRun(own, f"{self._place.name}-{trial.number}")
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        if self._again:
+            trial = self._again.pop(0)
+        else:
+            number = len(self._ledger.trials)
+            trials = self._ledger.trials
+            values = (
+                suggest(self._space, self._config, trials, number=number)
+                if number < self._most
+                else None
+            )
+            if values is None:
+                return str(Searcher.FINISHED)
+            trial = Trial(number, values)
+        self._ledger.begin(trial.number, trial.values)
+        self._numbers[trial_id] = trial.number
+        run = self.run_of(trial)
+        run.remove()  # of one that was cut off
+        key = prepared_key(self._space.recipe_of(trial.values))
+        return {
+            "recipe": run.recipe.model_dump_json(by_alias=True),
+            "run": run.run_id,
+            "data": self.keys.index(key),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        number = self._numbers[trial_id]
+        course = json.loads(result["course"])
+        told = self._trial(number).epochs
+        if not result["failed"] and course["epoch"] > (told[-1]["epoch"] if told else 0):
+            self._ledger.report(number, course)
+        self._update()
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        number = self._numbers[trial_id]
+        if error or not result:
+            self._end(number, "failed", "its process died (out of memory?)")
+        elif result["failed"]:
+            self._end(number, "failed", result["failed"])
+        else:
+            self._end(number, "ended" if result["ended"] else "stopped")
+
+    def _end(self, number: int, how: Any, reason: str = "") -> None:
+        self._ledger.end(number, how, reason)
+        trial = self._trial(number)
+        if self._stage:
+            self._stage.say(sentence(trial))
+        self._keep_the_best()
+        self._update()
+        ended = [one for one in self._ledger.trials if one.end]
+        reasons = {one.reason for one in ended[-ALIKE:]}
+        if len(ended) >= ALIKE and len(reasons) == 1 and ended[-1].end == "failed":
+            self.alike = reasons.pop()
+
+    def _keep_the_best(self) -> None:
+        ended = [trial for trial in self._ledger.trials if trial.end]
+        ranked = sorted(ended, key=lambda one: (-(one.score or 0.0), one.number))
+        for trial in ranked[self._config.keep :]:
+            self.run_of(trial).remove()
+
+    def _trial(self, number: int) -> Trial:
+        return next(trial for trial in self._ledger.trials if trial.number == number)
+
+    def _update(self) -> None:
+        if not self._stage:
+            return
+        trials = self._ledger.trials
+        best = best_of(trials)
+        running = [f"{t.number} (epoch {len(t.epochs)})" for t in trials if not t.end]
+        note = f"best {best.score:.3f} of trial {best.number}" if best else "no score yet"
+        if running:
+            note += f"; under way: {', '.join(running)}"
+        self._stage.update(done=sum(bool(trial.end) for trial in trials), note=note)
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger has it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search goes on from its ledger")
+
+
+def sentence(trial: Trial) -> str:
+    """What became of a trial, for people."""
+    changed = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in trial.values.items())
+    what = f"trial {trial.number} ({changed or 'the recipe as it is'})"
+    if trial.end == "failed" or trial.score is None:
+        return f"{what}: failed, {trial.reason}"
+    epochs = int(trial.epochs[-1]["epoch"])
+    how = f"stopped after {epochs} epochs" if trial.end == "stopped" else f"{epochs} epochs"
+    return f"{what}: {trial.score:.4f}, {how}"
