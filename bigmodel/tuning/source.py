@@ -77,11 +77,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        number = self._numbers[trial_id]
-        course = json.loads(result["course"])
-        told = self._trial(number).epochs
-        if not result["failed"] and course["epoch"] > (told[-1]["epoch"] if told else 0):
-            self._ledger.report(number, course)
+        self._hear(self._numbers[trial_id], result)
         self._update()
 
     def on_trial_complete(
@@ -93,7 +89,15 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         elif result["failed"]:
             self._end(number, "failed", result["failed"])
         else:
+            self._hear(number, result)  # what a trial is stopped for comes here and nowhere else
             self._end(number, "ended" if result["ended"] else "stopped")
+
+    def _hear(self, number: int, result: dict[str, Any]) -> None:
+        """Write an epoch down, once."""
+        course = json.loads(result["course"])
+        told = self._trial(number).epochs
+        if not result["failed"] and course["epoch"] > (told[-1]["epoch"] if told else 0):
+            self._ledger.report(number, course)
 
     def _end(self, number: int, how: Any, reason: str = "") -> None:
         self._ledger.end(number, how, reason)

@@ -1,5 +1,6 @@
 """Which trials are stopped early: Ray's schedulers, which know what the ledger holds."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,14 +37,19 @@ def scheduler_of(
             **given,
         )
     else:
-        scheduler = MedianStoppingRule(grace_period=config.grace_epochs, **given)
+        # it would pause trials for others that wait, and ours can't go on
+        scheduler = MedianStoppingRule(
+            grace_period=config.grace_epochs, min_time_slice=sys.maxsize, **given
+        )
     for trial in past:
         if not trial.end or trial.score is None:
             continue
         seen = _Past(trial.number)
         scheduler.on_trial_add(seen, seen)
         results = [{"epoch": int(e["epoch"]), "score": e["score"]} for e in trial.epochs]
-        for result in results:
-            scheduler.on_trial_result(seen, seen, result)
+        again = results[-1:] if trial.end == "ended" else []  # with which a trial says so
+        for result in [*results, *again]:
+            if scheduler.on_trial_result(seen, seen, result) == TrialScheduler.STOP:
+                break
         scheduler.on_trial_complete(seen, seen, results[-1])
     return scheduler

@@ -3,12 +3,9 @@
 import os
 import signal
 import tempfile
-import time
 
 import pytest
-import ray
-from ray.util import placement_group_table
-from ray.util.state import list_actors
+from left_over import alive, check_nothing_is_left
 
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import load_recipe
@@ -27,12 +24,8 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def recipe(small):
-    return small("mlp", tune={"num_trials": 4, "space": SPACE}, train={"epochs": 4, "num_workers": 1})
-
-
-def alive() -> set[tuple[str, str]]:
-    actors = list_actors(filters=[("state", "=", "ALIVE")])
-    return {(actor.class_name, actor.actor_id) for actor in actors}
+    tune = {"num_trials": 4, "space": SPACE}
+    return small("mlp", tune=tune, train={"epochs": 4, "num_workers": 1})
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +74,5 @@ def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
 
 
 def test_a_search_leaves_nothing_behind(searched, before, scratch):
-    def left() -> list[object]:
-        groups = [g["name"] for g in placement_group_table().values() if g["state"] != "REMOVED"]
-        actors = [name for name, _ in alive() - before if name != "_AutoscalingCoordinatorActor"]
-        taken = ray.cluster_resources()["CPU"] - ray.available_resources().get("CPU", 0)
-        return [*groups, *actors, *scratch.iterdir(), *([f"{taken} CPUs"] if taken else [])]
-
-    deadline = time.monotonic() + 20
-    while found := left():
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+    check_nothing_is_left(before)
+    assert not list(scratch.iterdir())
