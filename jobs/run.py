@@ -65,6 +65,7 @@ def main(
     from jobs.deploy import check_port
     from jobs.prepare import prepare, result_of
     from jobs.train import check
+    from jobs.tune import check_search
     from serve import ingress
 
     if until == "prepare":
@@ -76,6 +77,8 @@ def main(
     elif resume is not None and recipe.tune:
         recipe = searched(recipe, resume)
     check(recipe, resume=resume)
+    if recipe.tune and resume is None:
+        check_search(recipe, resume=searching)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
     with ingress.embedded() as variables, ray_session(variables=variables):
@@ -145,11 +148,7 @@ def is_search(recipe: "Recipe", run_id: str) -> bool:
     """Whether that run is a search, which has to go on as it was begun."""
     from bigmodel.tuning.stored import StoredSearch
 
-    stored = StoredSearch(recipe, run_id)
-    if stored.exists():
-        stored.check()
-        return True
-    return False
+    return StoredSearch(recipe, run_id).exists()
 
 
 def searched(recipe: "Recipe", run_id: str) -> "Recipe":

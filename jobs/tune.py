@@ -1,6 +1,5 @@
 """`bigmodel tune`: search for the best recipe, train it, and let it pass the gate."""
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from bigmodel.config import Recipe
     from bigmodel.registry import Version
     from bigmodel.tuning.search import Search
-
-log = logging.getLogger(__name__)
 
 
 def show(result: dict[str, Any]) -> "Table":
@@ -33,6 +30,7 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
         "best valid score": result["score"],
         **(best or {"best settings": "the recipe as it was"}),
         "recipe": result["recipe"],
+        "page": result["page"],
         "model": result["model"],
         f"accuracy on {metrics['rows']:,} test rows": metrics["accuracy"],
         "macro-F1": metrics["macro_f1"],
@@ -46,14 +44,12 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
 def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
     """Search for the best recipe, train it, publish a version."""
     from bigmodel.registry import Registry
-    from bigmodel.tuning.stored import StoredSearch
     from jobs.evaluate import evaluate
     from jobs.gate import promote
 
     start = time.monotonic()
     check(recipe)
-    if resume is not None:
-        StoredSearch(recipe, resume).check()
+    check_search(recipe, resume=resume)
     with ray_session():
         found, result = tune(recipe, resume=resume)
         version = winner(found, result["run_id"])
@@ -71,28 +67,57 @@ def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
     }
 
 
-def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[str, Any]]":
-    """The search, its run tracked, and what scripts hear of it. `resume`: one that was stopped."""
+def check_search(recipe: "Recipe", *, resume: str | None) -> None:
+    """What there is nothing to search in, or can't go on: told before Ray starts."""
     from bigmodel import tracking
+    from bigmodel.config import TuneConfig
+    from bigmodel.tuning import searchers
+    from bigmodel.tuning.space import Space
+    from bigmodel.tuning.stored import StoredSearch
+
+    if resume is not None:
+        StoredSearch(recipe, resume).check()
+        tracking.check_stopped(recipe.storage, resume)
+    config = recipe.tune or TuneConfig()
+    searchers.check(Space.of(recipe, config), config)
+
+
+def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[str, Any]]":
+    """The search, its run and those of its trials tracked, and what scripts hear of it.
+
+    `resume`: the run of one that was stopped.
+    """
+    from bigmodel import tracking
+    from bigmodel.pages.search_page import search_page
+    from bigmodel.tuning.figures import figures_of
     from bigmodel.tuning.search import search
     from bigmodel.tuning.stored import StoredSearch
+    from bigmodel.tuning.tracked import tell_trials
 
     with tracking.run(recipe, recipe.storage, verb="tune", resume=resume) as run:
         stored = StoredSearch(recipe, run.run_id)
         if resume is None:
             stored.begin()
-        log.warning("if it is stopped, the same command with --resume %s goes on", run.run_id)
-        found = search(recipe, stored.place, grows=in_submitted_job())
+        try:
+            found = search(recipe, stored.place, grows=in_submitted_job())
+        except Exception:
+            tell_trials(recipe, stored.place)
+            raise
+        tell_trials(recipe, stored.place)
         for trial in found.trials:
             if trial.score is not None:
                 run.log({"score": trial.score, "epochs": len(trial.epochs)}, step=trial.number)
+        figures = figures_of(found.space, found.trials)
     return found, {
         "best": found.best.values,
         "score": found.best.score,
         "trials": len(found.trials),
         "stopped_early": found.stopped_early,
         "failed": sum(trial.end == "failed" for trial in found.trials),
+        "epochs": figures["epochs"],
+        "epochs_saved": figures["saved"],
         "recipe": stored.keep_best(found.recipe),
+        "page": stored.keep_page(search_page(figures)),
         "run_id": run.run_id,
     }
 

@@ -1,7 +1,7 @@
 """What a search did, event by event, under the storage: from this alone a stopped one goes on."""
 
 import json
-from dataclasses import replace
+import time
 from typing import Any
 
 from bigmodel.errors import ModelError
@@ -38,20 +38,20 @@ class Ledger:
         self._append({"event": "end", "trial": number, "how": how, "reason": reason})
 
     def _append(self, event: dict[str, Any]) -> None:
-        text = json.dumps(event, ensure_ascii=False)
+        text = json.dumps({**event, "at": round(time.time(), 3)}, ensure_ascii=False)
         self._place.write(f"{self._next:06d}.json", text.encode())
         self._next += 1
         self._apply(json.loads(text))
 
     def _apply(self, event: dict[str, Any]) -> None:
-        number = event["trial"]
+        number, at = event["trial"], event["at"]
         if event["event"] == "begin":
-            self._trials[number] = Trial(number, event["values"])
+            trial = Trial(number, event["values"], times=(at,))
         elif event["event"] == "epoch":
-            self._trials[number] = self._trials[number].with_epoch(event["epoch"])
+            trial = self._trials[number].with_epoch(event["epoch"], at)
         else:
-            ended = replace(self._trials[number], end=event["how"], reason=event["reason"])
-            self._trials[number] = ended
+            trial = self._trials[number].with_end(event["how"], event["reason"], at)
+        self._trials[number] = trial
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

@@ -1,7 +1,10 @@
 """search: Ray Tune runs the trials; what to try comes from the ledger, and goes there."""
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,12 +19,15 @@ from bigmodel.errors import RecipeError
 from bigmodel.storage import Folder
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.ingest import training_data
+from bigmodel.training.told import GO_ON
 from bigmodel.tuning.ledger import Ledger
 from bigmodel.tuning.source import ALIKE, Source
-from bigmodel.tuning.space import KIND, Space
+from bigmodel.tuning.space import Space
 from bigmodel.tuning.stopping import scheduler_of
 from bigmodel.tuning.trial import run_trial
 from bigmodel.tuning.trials import Trial, best_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Search:
     best: Trial
     trials: tuple[Trial, ...]
     weights: Checkpoint | None
+    space: Space
 
     @property
     def stopped_early(self) -> int:
@@ -56,10 +63,8 @@ def search(recipe: Recipe, place: Folder, *, grows: bool = False) -> Search:
     ledger = Ledger(place)
     source = Source(space, config, ledger, place)
     if source.is_open:
-        with progress.stage("tune", total=config.num_trials, unit="trials") as stage:
-            source.tell(stage)
-            with tempfile.TemporaryDirectory(prefix="bigmodel-tune-") as scratch:
-                _tuner(space, config, source, ledger, scratch, at_a_time=at_a_time).fit()
+        with _leaving_a_way_on(place.name):
+            _try_all(space, config, source, ledger, at_a_time=at_a_time)
     if source.alike:
         raise RecipeError(
             f"{ALIKE} trials in a row failed alike ({source.alike}); mend that, and search anew"
@@ -67,12 +72,35 @@ def search(recipe: Recipe, place: Folder, *, grows: bool = False) -> Search:
     for trial in ledger.trials:
         if not trial.end:
             ledger.end(trial.number, "stopped", "the time was over")
+    source.tidy()
     best = best_of(ledger.trials)
     if best is None:
         reason = next((t.reason for t in ledger.trials if t.reason), "there was no time")
         raise RecipeError(f"no trial came to a score ({reason}); give tune.time_budget_s more")
     weights = None if config.refit else source.run_of(best).weights()
-    return Search(space.recipe_of(best.values), best, tuple(ledger.trials), weights)
+    return Search(space.recipe_of(best.values), best, tuple(ledger.trials), weights, space)
+
+
+def _try_all(
+    space: Space, config: TuneConfig, source: Source, ledger: Ledger, *, at_a_time: int
+) -> None:
+    rows = _rows_of(space, source)
+    with (
+        progress.stage("tune", total=source.most, unit="trials") as stage,
+        tempfile.TemporaryDirectory(prefix="bigmodel-tune-") as scratch,
+    ):
+        source.tell(stage, at_a_time=at_a_time)
+        _tuner(space, config, source, ledger, scratch, rows=rows, at_a_time=at_a_time).fit()
+
+
+@contextmanager
+def _leaving_a_way_on(run_id: str) -> Iterator[None]:
+    """Who stops a search is told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("stopped; %s", GO_ON.format(run_id))
+        raise
 
 
 def slots(recipe: Recipe, config: TuneConfig, *, grows: bool) -> int:
@@ -112,16 +140,20 @@ def _tuner(
     ledger: Ledger,
     scratch: str,
     *,
+    rows: "_Prepared",
     at_a_time: int,
 ) -> tune.Tuner:
-    rows, num_rows = _rows_of(space, source)
     alone = space.recipe.train.most_workers == 1
     each = {"CPU": config.cpus, **({"GPU": config.gpus} if config.gpus else {})}
     trial = tune.with_parameters(
         partial(
-            run_trial, num_rows=num_rows, metric=config.metric, each=each, keep=config.keep > 0
+            run_trial,
+            num_rows=rows.lengths,
+            metric=config.metric,
+            each=each,
+            keep=config.keep > 0,
         ),
-        data=rows,
+        data=rows.references,
     )
     # whose workers are others' needs no CPU itself: a bundle must hold something
     own = each if alone else {"memory": 1_000_000}
@@ -132,7 +164,7 @@ def _tuner(
             search_alg=source,
             num_samples=-1,
             max_concurrent_trials=at_a_time,
-            scheduler=scheduler_of(config, _most_epochs(space), past=ledger.trials),
+            scheduler=scheduler_of(config, space.most_epochs, past=ledger.trials),
             reuse_actors=alone,  # else each trial pays for a process
             time_budget_s=config.time_budget_s,
             trial_name_creator=_name,
@@ -149,23 +181,21 @@ def _name(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-def _rows_of(space: Space, source: Source) -> tuple[list[Any], list[int]]:
+@dataclass(frozen=True)
+class _Prepared:
     """References to the rows as each way of preparing has them, and how many train."""
-    rows, num_rows = [], []
+
+    references: list[Any]
+    lengths: list[int]
+
+
+def _rows_of(space: Space, source: Source) -> _Prepared:
+    found = _Prepared([], [])
     for recipe in space.preparations():
         key = prepared_key(recipe)
         if key not in source.keys:
             source.keys.append(key)
             data = training_data(prepare(recipe), recipe)
-            rows.append(ray.put(data))
-            num_rows.append(len(data.train))
-    return rows, num_rows
-
-
-def _most_epochs(space: Space) -> int:
-    """That any trial may train."""
-    epochs, kinds = (space.dimensions.get(key) for key in ("train.epochs", KIND))
-    if epochs:
-        return int(max(epochs.integer or epochs.choice or (1,)))
-    ways = [{KIND: kind} for kind in kinds.choice or ()] if kinds else [{}]
-    return max(space.recipe_of(way).train.epochs for way in ways)
+            found.references.append(ray.put(data))
+            found.lengths.append(len(data.train))
+    return found

@@ -7,7 +7,7 @@ stopped draws what it would have drawn.
 import logging
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def suggest(
     if config.searcher == "recipes":
         return next(islice(config.recipes, number, None), None)
     if config.searcher == "grid":
-        return next(islice(space.grid(), number, None), None)
+        return next(islice(filter(space.accepts, space.grid()), number, None), None)
     if number == 0:
         return {}
     tried = [trial.values for trial in trials]
@@ -56,6 +56,19 @@ def suggest(
     if refused:
         raise RecipeError(f"tune.space: nothing that was drawn is a recipe, as in: {refused}")
     return None
+
+
+def check(space: Space, config: TuneConfig) -> None:
+    """RecipeError where a recipe that is listed, or all that may be drawn, is none."""
+    for number, values in enumerate(config.recipes, 1):
+        try:
+            space.recipe_of(values)
+        except RecipeError as error:
+            raise RecipeError(f"tune.recipes: number {number} is none: {error}") from None
+    if not config.recipes and suggest(space, config, [], number=1) is None:
+        raise RecipeError(
+            "tune.space: no point of it is a recipe other than this one; give its keys other values"
+        )
 
 
 def study_of(space: Space, trials: Sequence[Trial], *, seed: int = 0) -> "optuna.Study":
@@ -98,7 +111,7 @@ def _frozen(space: Space, trial: Trial) -> "optuna.trial.FrozenTrial | None":
     import optuna
 
     states = optuna.trial.TrialState
-    values = trial.values or _own_values(space)
+    values = trial.values or space.own_values()
     parameters = {}
     for key, value in values.items():
         found = _parameter(space.dimensions.get(key), value)
@@ -143,19 +156,6 @@ def _parameter(
     assert bounds is not None
     distribution = distributions.FloatDistribution(*bounds, log=dimension.log is not None)
     return (float(value), distribution) if bounds[0] <= value <= bounds[1] else None
-
-
-def _own_values(space: Space) -> Values:
-    """What the recipe itself has at the keys of the space."""
-    tree = space.recipe.model_dump(mode="json", by_alias=True)
-    return space.drawn(lambda key, _: _at(tree, key))
-
-
-def _at(tree: Mapping[str, Any], key: str) -> Any:
-    found: Any = tree
-    for part in key.split("."):
-        found = found[part]
-    return found
 
 
 def _plain(value: Any) -> Any:

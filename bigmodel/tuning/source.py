@@ -1,6 +1,7 @@
 """What Ray Tune asks for the next trial, and tells what becomes of each: it goes to the ledger."""
 
 import json
+import time
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -10,10 +11,11 @@ from bigmodel.config import TuneConfig
 from bigmodel.data.prepare import prepared_key
 from bigmodel.storage import Folder
 from bigmodel.training.runs import StoredRun
+from bigmodel.tuning import shown
 from bigmodel.tuning.ledger import Ledger
 from bigmodel.tuning.searchers import suggest
 from bigmodel.tuning.space import Space
-from bigmodel.tuning.trials import Trial, best_of
+from bigmodel.tuning.trials import Trial
 
 ALIKE = 3
 """So many trials in a row that fail for one reason are the end of a search."""
@@ -28,21 +30,24 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._again = [trial for trial in ledger.trials if not trial.end]
         self._numbers: dict[str, int] = {}
         self._stage: progress.Stage | None = None
+        self._at_a_time = 1
         self.keys: list[str] = []
         self.alike = ""
 
     @property
     def is_open(self) -> bool:
         """Is there anything left to try?"""
-        return bool(self._again) or len(self._ledger.trials) < self._most
+        return bool(self._again) or len(self._ledger.trials) < self.most
 
     @property
-    def _most(self) -> int:
+    def most(self) -> int:
+        """So many trials, if the space has as many."""
         config = self._config
         return len(config.recipes) if config.searcher == "recipes" else config.num_trials
 
-    def tell(self, stage: progress.Stage) -> None:
-        self._stage = stage
+    def tell(self, stage: progress.Stage, *, at_a_time: int) -> None:
+        """Say to a stage how the search stands, from now on."""
+        self._stage, self._at_a_time = stage, at_a_time
         self._update()
 
     def run_of(self, trial: Trial) -> StoredRun:
@@ -59,7 +64,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
             trials = self._ledger.trials
             values = (
                 suggest(self._space, self._config, trials, number=number)
-                if number < self._most
+                if number < self.most
                 else None
             )
             if values is None:
@@ -103,7 +108,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._ledger.end(number, how, reason)
         trial = self._trial(number)
         if self._stage:
-            self._stage.say(sentence(trial))
+            self._stage.say(shown.sentence(trial))
         self._keep_the_best()
         self._update()
         ended = [one for one in self._ledger.trials if one.end]
@@ -112,10 +117,16 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
             self.alike = reasons.pop()
 
     def _keep_the_best(self) -> None:
-        ended = [trial for trial in self._ledger.trials if trial.end]
+        ended = [trial for trial in self._ledger.trials if trial.end == "ended"]
         ranked = sorted(ended, key=lambda one: (-(one.score or 0.0), one.number))
         for trial in ranked[self._config.keep :]:
             self.run_of(trial).remove()
+
+    def tidy(self) -> None:
+        """Nothing stays of trials that were stopped or failed: their workers are gone now."""
+        for trial in self._ledger.trials:
+            if trial.end != "ended":
+                self.run_of(trial).remove()
 
     def _trial(self, number: int) -> Trial:
         return next(trial for trial in self._ledger.trials if trial.number == number)
@@ -124,26 +135,21 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         if not self._stage:
             return
         trials = self._ledger.trials
-        best = best_of(trials)
-        running = [f"{t.number} (epoch {len(t.epochs)})" for t in trials if not t.end]
-        note = f"best {best.score:.3f} of trial {best.number}" if best else "no score yet"
-        if running:
-            note += f"; under way: {', '.join(running)}"
-        self._stage.update(done=sum(bool(trial.end) for trial in trials), note=note)
+        self._stage.update(
+            done=sum(bool(trial.end) for trial in trials),
+            note=shown.note(trials),
+            table=shown.rows(trials),
+            left_s=shown.left_s(
+                trials,
+                most=self.most,
+                most_epochs=self._space.most_epochs,
+                at_a_time=self._at_a_time,
+                now=time.time(),
+            ),
+        )
 
     def save(self, checkpoint_path: str) -> None:
         """The ledger has it all."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a search goes on from its ledger")
-
-
-def sentence(trial: Trial) -> str:
-    """What became of a trial, for people."""
-    changed = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in trial.values.items())
-    what = f"trial {trial.number} ({changed or 'the recipe as it is'})"
-    if trial.end == "failed" or trial.score is None:
-        return f"{what}: failed, {trial.reason}"
-    epochs = int(trial.epochs[-1]["epoch"])
-    how = f"stopped after {epochs} epochs" if trial.end == "stopped" else f"{epochs} epochs"
-    return f"{what}: {trial.score:.4f}, {how}"

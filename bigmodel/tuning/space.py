@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -51,14 +52,18 @@ Draw = Callable[[str, Dimension], Any]
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search by dotted key, and the recipe that they change."""
+    """The dimensions of a search by dotted key, and the recipe that they change; or a list of
+    changes, and no dimensions."""
 
     recipe: Recipe
     dimensions: Mapping[str, Dimension]
+    listed: tuple[Values, ...] = ()
 
     @classmethod
     def of(cls, recipe: Recipe, config: TuneConfig) -> "Space":
         """The recipe's own, or its kind's; RecipeError where there is nothing to choose from."""
+        if config.recipes:
+            return cls(recipe, {}, config.recipes)
         space = cls(recipe, config.space or DEFAULT_SPACES[recipe.model.kind])
         if all(points(dimension) == 1 for dimension in space.dimensions.values()):
             raise RecipeError(
@@ -88,8 +93,35 @@ class Space:
         base = as_kind(self.recipe, values.get(KIND, self.recipe.model.kind))
         return with_values(base, values).model_copy(update={"tune": None})
 
+    def own_values(self) -> Values:
+        """What the recipe itself has at the keys that count."""
+        tree = self.recipe.model_dump(mode="json", by_alias=True)
+        return self.drawn(
+            lambda key, _: reduce(lambda part, name: part[name], key.split("."), tree)
+        )
+
+    def accepts(self, values: Mapping[str, Any]) -> bool:
+        try:
+            self.recipe_of(values)
+        except RecipeError:
+            return False
+        return True
+
+    @property
+    def most_epochs(self) -> int:
+        """That any trial may train."""
+        if self.listed:
+            return max(self.recipe_of(values).train.epochs for values in self.listed)
+        epochs, kinds = (self.dimensions.get(key) for key in ("train.epochs", KIND))
+        if epochs:
+            return int(max(epochs.integer or epochs.choice or (1,)))
+        ways = [{KIND: kind} for kind in kinds.choice or ()] if kinds else [{}]
+        return max(self.recipe_of(way).train.epochs for way in ways)
+
     def preparations(self) -> list[Recipe]:
         """A recipe for each way in which the rows are to be prepared, the recipe's own first."""
+        if self.listed:
+            return [self.recipe_of(values) for values in self.listed]
         keys = [key for key in self.dimensions if key.startswith(_PREPARED)]
         sizes = {key: points(self.dimensions[key]) for key in keys}
         kinds = points(self.dimensions[KIND]) if KIND in self.dimensions else 1

@@ -13,7 +13,7 @@ from bigmodel.recipe import settings_of, to_toml
 from bigmodel.storage import Folder, folder
 
 _ABOUT = "search.json"
-_MAY_CHANGE = ("tune.num_trials", "tune.time_budget_s", "tune.keep", "tune.refit")
+_MAY_CHANGE = ("tune.num_trials", "tune.time_budget_s", "tune.keep", "tune.refit", "tune.cpus")
 _SECTIONS = ("data.", "text.", "model.", "train.", "tune.")
 
 
@@ -69,6 +69,11 @@ class StoredSearch:
         """Write the best recipe, for `train`; its path or URI."""
         self.place.write("best.toml", to_toml(best).encode())
         return f"{self.place.uri}/best.toml"
+
+    def keep_page(self, page: bytes) -> str:
+        """Write the page of the search; its path or URI."""
+        self.place.write("search.html", page)
+        return f"{self.place.uri}/search.html"
 
     def _about(self) -> dict[str, Any]:
         if not self.exists():

@@ -1,6 +1,6 @@
 """A trial of a search: one recipe, how far it came, and what it is worth."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 End = Literal["", "ended", "stopped", "failed"]
@@ -11,7 +11,8 @@ End = Literal["", "ended", "stopped", "failed"]
 class Trial:
     """`values`: the keys it changes. `epochs`: what each came to, with the `score` up to there.
 
-    `end` is "stopped" for one that others outran, and `reason` says why one failed.
+    `end` is "stopped" for one that others outran, and `reason` says why one failed. `times`, in
+    seconds since 1970: when it began, when each epoch was heard of, when it ended.
     """
 
     number: int
@@ -19,14 +20,23 @@ class Trial:
     epochs: tuple[dict[str, float], ...] = ()
     end: End = ""
     reason: str = ""
+    times: tuple[float, ...] = field(default=(), compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """From its beginning to what was heard of it last."""
+        return self.times[-1] - self.times[0] if self.times else 0.0
 
     @property
     def score(self) -> float | None:
         """On the valid split; None before the first epoch, and of one that failed."""
         return self.epochs[-1]["score"] if self.epochs and self.end != "failed" else None
 
-    def with_epoch(self, epoch: dict[str, float]) -> "Trial":
-        return replace(self, epochs=(*self.epochs, epoch))
+    def with_epoch(self, epoch: dict[str, float], at: float) -> "Trial":
+        return replace(self, epochs=(*self.epochs, epoch), times=(*self.times, at))
+
+    def with_end(self, how: End, reason: str, at: float) -> "Trial":
+        return replace(self, end=how, reason=reason, times=(*self.times, at))
 
 
 def best_of(trials: list[Trial]) -> Trial | None:

@@ -10,15 +10,15 @@ SPACE = {"train.learning_rate": {"log": [1e-6, 1e-2]}}
 
 def test_two_workers_a_trial_are_stopped_early_and_leave_nothing(small, prepared, tmp_path):
     prepared("mlp")
-    tune = {"num_trials": 4, "space": SPACE, "searcher": "recipes", "grace_epochs": 1, "keep": 0}
-    rates = (3e-3, 3e-3, 1e-6, 1e-6)
+    tune = {"num_trials": 3, "space": SPACE, "searcher": "recipes", "grace_epochs": 1, "keep": 0}
+    rates = (3e-3, 3e-3, 1e-6)
     tune |= {"recipes": [{"train.learning_rate": rate} for rate in rates]}
     train = {"epochs": 6, "num_workers": 2, "rows_per_step": 8, "early_stop": 0}
     recipe = small("mlp", tune=tune, train=train)
     before = alive()
     found = search(recipe, folder(tmp_path / "search"))
-    assert [trial.end for trial in found.trials[:2]] == ["ended", "ended"]
-    assert found.stopped_early >= 1 and found.best.number in (0, 1)
-    assert all(len(trial.epochs) < 6 for trial in found.trials if trial.end == "stopped")
-    assert {path.name for path in tmp_path.glob("search/*")} == {"events"}
+    assert [trial.end for trial in found.trials] == ["ended", "ended", "stopped"]
+    assert found.best.number == 0 and len(found.trials[2].epochs) < 6
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.parent.name for path in files} == {"events"}
     check_nothing_is_left(before)
