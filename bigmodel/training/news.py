@@ -51,7 +51,7 @@ def machines_that_leave() -> set[str]:
 
 
 @contextmanager
-def looking(look: Callable[[], None], *, every_s: float) -> Iterator[None]:
+def looking(look: Callable[[], object], *, every_s: float) -> Iterator[None]:
     """Call `look` again and again while the block runs; while Ray's store is away, in vain."""
     done = threading.Event()
 

@@ -19,8 +19,10 @@ from bigmodel.errors import RecipeError
 from bigmodel.storage import Folder
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.ingest import training_data
+from bigmodel.training.news import looking
 from bigmodel.training.told import GO_ON
 from bigmodel.tuning.ledger import Ledger
+from bigmodel.tuning.orphans import remove_last_orphans, remove_orphans
 from bigmodel.tuning.source import ALIKE, Source
 from bigmodel.tuning.space import Space
 from bigmodel.tuning.stopping import scheduler_of
@@ -90,7 +92,10 @@ def _try_all(
         tempfile.TemporaryDirectory(prefix="bigmodel-tune-") as scratch,
     ):
         source.tell(stage, at_a_time=at_a_time)
-        _tuner(space, config, source, ledger, scratch, rows=rows, at_a_time=at_a_time).fit()
+        tuner = _tuner(space, config, source, ledger, scratch, rows=rows, at_a_time=at_a_time)
+        with looking(remove_orphans, every_s=1.0):
+            tuner.fit()
+        remove_last_orphans()
 
 
 @contextmanager
