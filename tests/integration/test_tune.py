@@ -3,12 +3,14 @@
 import os
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 from left_over import alive, check_nothing_is_left
 
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import load_recipe
+from bigmodel.tracking import open_client
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
@@ -41,7 +43,7 @@ def before(prepared):
 
 @pytest.fixture(scope="module")
 def searched(before, recipe, scratch):
-    """(the search, where its best recipe is): one of the four trials fails."""
+    """(the search, what scripts hear of it): one of the four trials fails."""
     run_trial = search.run_trial
 
     def run_or_fail(trial, **given):
@@ -53,7 +55,7 @@ def searched(before, recipe, scratch):
         patch.setattr(search, "run_trial", run_or_fail)
         patch.setattr(tempfile, "tempdir", str(scratch))
         found, result = tune(recipe)
-    return found, result["recipe"]
+    return found, result
 
 
 def test_a_failing_trial_is_not_the_end_of_the_search(searched):
@@ -64,13 +66,29 @@ def test_a_failing_trial_is_not_the_end_of_the_search(searched):
 
 
 def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
-    found, path = searched
-    best = load_recipe(path)
+    found, result = searched
+    best = load_recipe(result["recipe"])
     assert best == found.recipe and best.tune is None
     rows = prepare(best)
     assert rows.reused
     done = fit_weights(best, training_data(rows, best), Team())
     assert max(epoch.macro_f1 for epoch in done.history) == pytest.approx(found.best.score)
+
+
+def test_a_search_has_a_page_with_every_trial(searched):
+    page = Path(searched[1]["page"]).read_text(encoding="utf-8")
+    assert "1 failed" not in page and "failed: its process died (out of memory?)" in page
+    assert all(f"{trial.score:.4f}" in page for trial in searched[0].trials if trial.score)
+
+
+def test_every_trial_is_a_run_below_that_of_the_search(searched, recipe):
+    client = open_client(recipe.storage, None)
+    experiment = client.get_experiment_by_name(recipe.name).experiment_id
+    below = f"tags.`mlflow.parentRunId` = '{searched[1]['run_id']}'"
+    runs = client.search_runs([experiment], below)
+    found = {run.info.run_name: run.data.metrics.get("score") for run in runs}
+    expected = {f"trial {one.number}": one.score for one in searched[0].trials}
+    assert found == expected
 
 
 def test_a_search_leaves_nothing_behind(searched, before, scratch):
