@@ -19,7 +19,7 @@ class Ledger:
         self._next = 0
         self._trials: dict[int, Trial] = {}
         for name in sorted(self._place.names()):
-            self._apply(self._read(name))
+            self._replay(name)
             self._next = int(name.partition(".")[0]) + 1
 
     @property
@@ -53,13 +53,10 @@ class Ledger:
             trial = self._trials[number].with_end(event["how"], event["reason"], at)
         self._trials[number] = trial
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _replay(self, name: str) -> None:
         try:
-            event: dict[str, Any] = json.loads(self._place.read(name))
-            if event["event"] != "begin" and event["trial"] not in self._trials:
-                raise ValueError
-            return event
-        except (ValueError, LookupError, TypeError):
+            self._apply(json.loads(self._place.read(name)))
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise ModelError(
                 f"{self._place.uri}/{name}: is no event of a search, or is damaged; search anew "
                 "without --resume"

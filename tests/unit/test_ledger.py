@@ -57,6 +57,24 @@ def test_a_damaged_event_is_named(tmp_path: Path) -> None:
         Ledger(folder(tmp_path))
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"event": "end", "trial": 7, "at": 0}', "1", "坏"])
+def test_what_is_no_event_is_damage(tmp_path: Path, text: str) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "000000.json").write_text(text)
+    with pytest.raises(ModelError, match=r"000000\.json"):
+        Ledger(folder(tmp_path))
+
+
+def test_the_time_of_everything_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(folder(tmp_path))
+    ledger.begin(0, VALUES)
+    ledger.report(0, epoch(1, 0.5))
+    ledger.end(0, "ended")
+    (trial,) = Ledger(folder(tmp_path)).trials
+    assert trial.times == ledger.trials[0].times and sorted(trial.times) == list(trial.times)
+    assert len(trial.times) == 3 and trial.seconds == trial.times[2] - trial.times[0]
+
+
 def test_an_end_without_a_beginning_is_damage(tmp_path: Path) -> None:
     ledger = Ledger(folder(tmp_path))
     ledger.begin(0, VALUES)
