@@ -111,7 +111,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
             self._stage.say(shown.sentence(trial))
         self._keep_the_best()
         self._update()
-        ended = [one for one in self._ledger.trials if one.end]
+        ended = sorted((t for t in self._ledger.trials if t.end), key=lambda one: one.times[-1])
         reasons = {one.reason for one in ended[-ALIKE:]}
         if len(ended) >= ALIKE and len(reasons) == 1 and ended[-1].end == "failed":
             self.alike = reasons.pop()
