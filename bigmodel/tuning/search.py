@@ -3,7 +3,7 @@
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private.state import state
 
 from bigmodel import progress
 from bigmodel.config import Recipe, TuneConfig
@@ -91,6 +92,7 @@ def _try_all(
         progress.stage("tune", total=source.most, unit="trials") as stage,
         tempfile.TemporaryDirectory(prefix="bigmodel-tune-") as scratch,
     ):
+        stage.say(f"if stopped, {GO_ON.format(source.run_id)}")
         source.tell(stage, at_a_time=at_a_time)
         tuner = _tuner(space, config, source, ledger, scratch, rows=rows, at_a_time=at_a_time)
         with looking(remove_orphans, every_s=1.0):
@@ -109,20 +111,24 @@ def _leaving_a_way_on(run_id: str) -> Iterator[None]:
 
 
 def slots(recipe: Recipe, config: TuneConfig, *, grows: bool) -> int:
-    """How many trials run at a time; RecipeError where not one would ever find room."""
+    """How many trials find room at a time, now; RecipeError where not one ever would."""
     workers = recipe.train.fewest_workers
-    each = {"CPU": config.cpus, "GPU": config.gpus}
-    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(
-        min(int(node.get(key, 0) / need) for key, need in each.items() if need) for node in there
-    )
-    if room < workers and not grows:
+    most = _room(config, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    if most < workers and not grows:
         gpus = f" and {config.gpus:g} GPUs" if config.gpus else ""
         raise RecipeError(
             f"a trial takes {workers} workers of {config.cpus:g} CPUs{gpus}, and Ray has room for "
-            f"{room}; lower train.num_workers or tune.cpus, or search on a larger cluster"
+            f"{most}; lower train.num_workers or tune.cpus, or search on a larger cluster"
         )
-    return max(1, room // workers)
+    return max(1, _room(config, state.available_resources_per_node().values()) // workers)
+
+
+def _room(config: TuneConfig, nodes: Iterable[Mapping[str, float]]) -> int:
+    """How many workers the nodes hold."""
+    each = {"CPU": config.cpus, "GPU": config.gpus}
+    return sum(
+        min(int(node.get(key, 0) / need) for key, need in each.items() if need) for node in nodes
+    )
 
 
 class _Over(tune.Stopper):  # type: ignore[misc]
@@ -195,12 +201,15 @@ class _Prepared:
 
 
 def _rows_of(space: Space, source: Source) -> _Prepared:
+    numbers: dict[str, int] = {}
     found = _Prepared([], [])
-    for recipe in space.preparations():
+    for way in space.preparations():
+        recipe = space.recipe_of(way)
         key = prepared_key(recipe)
-        if key not in source.keys:
-            source.keys.append(key)
+        if key not in numbers:
+            numbers[key] = len(numbers)
             data = training_data(prepare(recipe), recipe)
             found.references.append(ray.put(data))
             found.lengths.append(len(data.train))
+        source.rows[space.prepared_as(way)] = numbers[key]
     return found

@@ -8,7 +8,6 @@ from ray.tune.search import Searcher
 
 from bigmodel import progress
 from bigmodel.config import TuneConfig
-from bigmodel.data.prepare import prepared_key
 from bigmodel.storage import Folder
 from bigmodel.training.runs import StoredRun
 from bigmodel.tuning import shown
@@ -31,7 +30,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._numbers: dict[str, int] = {}
         self._stage: progress.Stage | None = None
         self._at_a_time = 1
-        self.keys: list[str] = []
+        self.rows: dict[str, int] = {}
         self.alike = ""
 
     @property
@@ -44,6 +43,11 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         """So many trials, if the space has as many."""
         config = self._config
         return len(config.recipes) if config.searcher == "recipes" else config.num_trials
+
+    @property
+    def run_id(self) -> str:
+        """The search's own."""
+        return self._place.name
 
     def tell(self, stage: progress.Stage, *, at_a_time: int) -> None:
         """Say to a stage how the search stands, from now on."""
@@ -74,11 +78,10 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
         self._numbers[trial_id] = trial.number
         run = self.run_of(trial)
         run.remove()  # of one that was cut off
-        key = prepared_key(self._space.recipe_of(trial.values))
         return {
             "recipe": run.recipe.model_dump_json(by_alias=True),
             "run": run.run_id,
-            "data": self.keys.index(key),
+            "data": self.rows[self._space.prepared_as(trial.values)],
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

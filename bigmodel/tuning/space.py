@@ -1,16 +1,19 @@
 """What a search may draw: the keys that count, the values they may take, the recipes they give."""
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import product
 from typing import Any
 
 from bigmodel.config import Dimension, Recipe, TuneConfig
 from bigmodel.errors import RecipeError
 from bigmodel.recipe import MODEL_TABLES, with_values
+from bigmodel.text.encoder import EncoderRecipe
+from bigmodel.training.runs import OF_MACHINES
 from bigmodel.tuning.kinds import as_kind
 
 DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
@@ -43,6 +46,8 @@ DEFAULT_SPACES: dict[str, dict[str, Dimension]] = {
 
 KIND = "model.kind"
 _PREPARED = ("text.", "data.")
+_SEARCHED = ("model.", "train.", "text.", "data.")
+_OF_MACHINES = tuple(f"train.{key}" for key in OF_MACHINES)
 _MOST_PREPARED = 12
 _MOST_INTEGERS = 1000
 
@@ -62,6 +67,12 @@ class Space:
     @classmethod
     def of(cls, recipe: Recipe, config: TuneConfig) -> "Space":
         """The recipe's own, or its kind's; RecipeError where there is nothing to choose from."""
+        for key in {*config.space, *(key for one in config.recipes for key in one)}:
+            if key in _OF_MACHINES or not key.startswith(_SEARCHED):
+                raise RecipeError(
+                    f"tune.space: {key} is none of a model's own settings; search in "
+                    f"{', '.join(_SEARCHED)[:-1]}, and set {key} in the recipe"
+                )
         if config.recipes:
             return cls(recipe, {}, config.recipes)
         space = cls(recipe, config.space or DEFAULT_SPACES[recipe.model.kind])
@@ -118,21 +129,45 @@ class Space:
         ways = [{KIND: kind} for kind in kinds.choice or ()] if kinds else [{}]
         return max(self.recipe_of(way).train.epochs for way in ways)
 
-    def preparations(self) -> list[Recipe]:
-        """A recipe for each way in which the rows are to be prepared, the recipe's own first."""
+    @cached_property
+    def preparing(self) -> tuple[str, ...]:
+        """The keys on which the encoded rows depend, the kind of model among them."""
+        return tuple(key for key in self.dimensions if key == KIND or self._prepares(key))
+
+    def prepared_as(self, values: Mapping[str, Any]) -> str:
+        """Equal for trials whose rows are prepared in one way."""
+        own = values if self.listed else {k: values[k] for k in self.preparing if k in values}
+        return json.dumps(own, sort_keys=True, ensure_ascii=False)
+
+    def preparations(self) -> list[Values]:
+        """Each way in which the rows are to be prepared, the recipe's own first."""
         if self.listed:
-            return [self.recipe_of(values) for values in self.listed]
-        keys = [key for key in self.dimensions if key.startswith(_PREPARED)]
-        sizes = {key: points(self.dimensions[key]) for key in keys}
-        kinds = points(self.dimensions[KIND]) if KIND in self.dimensions else 1
-        if math.prod(sizes.values()) * kinds > _MOST_PREPARED:
+            return list(self.listed)
+        if math.prod(points(self.dimensions[key]) for key in self.preparing) > _MOST_PREPARED:
             raise RecipeError(
-                f"tune.space: {', '.join(keys)} would have the rows prepared in more than "
-                f"{_MOST_PREPARED} ways; give these keys fewer values, as choice or int"
+                f"tune.space: {', '.join(self.preparing)} would have the rows prepared in more "
+                f"than {_MOST_PREPARED} ways; give these keys fewer values, as choice or int"
             )
-        around = [*keys, *([KIND] if KIND in self.dimensions else [])]
-        ways = [dict(zip(around, each, strict=True)) for each in product(*map(self._all, around))]
-        return [self.recipe_of({}), *(self.recipe_of(values) for values in ways if values)]
+        ways: list[Values] = [{}]
+        for each in product(*map(self._all, self.preparing)):
+            chosen = dict(zip(self.preparing, each, strict=True))
+            kind = chosen.get(KIND, self.recipe.model.kind)
+            way = {k: v for k, v in chosen.items() if _counts(k, kind, crosses=KIND in chosen)}
+            if way not in ways and self.accepts(way):
+                ways.append(way)
+        return ways
+
+    def _prepares(self, key: str) -> bool:
+        """Whether rows are encoded otherwise with other values of a key."""
+        if key.startswith(_PREPARED):
+            return True
+        kind = key.split(".")[1] if KIND in self.dimensions and key.startswith("model.") else ""
+        around = {KIND: kind} if kind in MODEL_TABLES else {}
+        dimension = self.dimensions[key]
+        ends = dimension.choice or dimension.integer or dimension.log or dimension.uniform or ()
+        ways = [way for value in ends if self.accepts(way := {**around, key: value})]
+        found = [EncoderRecipe.of(self.recipe_of(way)).inputs() for way in ways]
+        return any(one != found[0] for one in found)
 
     def grid(self) -> Iterator[Values]:
         """Every point, in the order of the recipe's keys; RecipeError where there is no end."""

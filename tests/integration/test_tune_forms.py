@@ -96,5 +96,6 @@ def test_more_workers_than_there_is_room_for_are_told_first(
 
 
 def test_parts_of_a_cpu_let_more_trials_run_at_a_time(small, ray_local):
+    check_nothing_is_left(alive())
     recipe = small("mlp", tune={"cpus": 0.5}, train={"num_workers": 1})
     assert slots(recipe, recipe.tune, grows=False) == 8

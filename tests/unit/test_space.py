@@ -156,8 +156,31 @@ def test_other_texts_are_prepared_once_for_each_value() -> None:
         "train.learning_rate": SPACE["train.learning_rate"],
     }
     ways = Space.of(recipe_of(), TuneConfig(space=space)).preparations()
-    found = [(way.text.max_tokens, way.model.kind) for way in ways]
-    assert found[1:] == [(50, "mlp"), (50, "linear"), (100, "mlp"), (100, "linear")]
+    found = [tuple(way.values()) for way in ways]
+    assert found == [(), (50, "mlp"), (50, "linear"), (100, "mlp"), (100, "linear")]
+
+
+def test_settings_of_a_model_that_change_its_features_prepare_the_rows_anew() -> None:
+    space = {
+        "model.kind": Dimension(choice=("mlp", "bag")),
+        "model.mlp.min_count": Dimension(choice=(1, 2)),
+        "model.mlp.dropout": Dimension(range=(0.1, 0.5)),
+        "train.learning_rate": SPACE["train.learning_rate"],
+    }
+    found = Space.of(recipe_of(), TuneConfig(space=space))
+    assert found.preparing == ("model.kind", "model.mlp.min_count")
+    ways = found.preparations()
+    assert [tuple(way.values()) for way in ways] == [(), ("mlp", 1), ("mlp", 2), ("bag",)]
+    keys = {found.prepared_as(way) for way in ways}
+    for values in tried(TuneConfig(space=space, num_trials=9)):
+        assert found.prepared_as(values) in keys
+
+
+@pytest.mark.parametrize("key", ["train.num_workers", "serve.max_replicas", "seed"])
+def test_what_is_no_setting_of_a_model_is_not_searched(key: str) -> None:
+    space = {key: Dimension(choice=(1, 2))}
+    with pytest.raises(RecipeError, match=f"^tune.space: {key} is none of a model's own settings"):
+        Space.of(recipe_of(), TuneConfig(space=space))
 
 
 def test_what_others_outran_and_what_failed_is_known_to_tpe() -> None:
