@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ SAID = {
     "正面": "很好 非常满意 值得推荐 超出预期 好极了 让人喜欢 下次还买 没有缺点".split(),
     "负面": "很差 非常失望 不值得买 不如预期 糟透了 让人讨厌 不会再买 全是缺点".split(),
 }
-TRIALS = 7
+TRIALS = 6
 RECIPE = f"""
 name = "comments"
 data.train = "评论.csv"
@@ -90,18 +89,18 @@ def test_a_search_stopped_by_ctrl_c_and_then_killed_ends_as_one_that_was_left_al
 
     first = start("tune", "recipe.toml", cwd=place, ray=True)
     (run_id,) = wait_for(lambda: searches(place) - {whole["run_id"]}, within_s=300)
-    wait_for(lambda: ended(place, run_id) >= 2, within_s=300)
-    began = time.monotonic()
+    wait_for(lambda: ended(place, run_id) >= 1, within_s=300)
     os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does
-    assert first.code == 130 and time.monotonic() - began < 15
+    wait_for(lambda: not any("ImplicitFunc" in line for line in first.left()), within_s=15)
+    assert first.code == 130
     assert first.err.endswith("bigmodel: interrupted\n") and "Traceback" not in first.err
     assert re.search(rf"stopped; the same command with --resume {run_id} goes on", first.err)
     assert first.left() == []
     stopped_at = ended(place, run_id)
-    assert 2 <= stopped_at < TRIALS
+    assert 1 <= stopped_at < TRIALS
 
     second = start("tune", "recipe.toml", "--resume", run_id, cwd=place, ray=True)
-    wait_for(lambda: ended(place, run_id) >= stopped_at + 2, within_s=300)
+    wait_for(lambda: ended(place, run_id) >= stopped_at + 1, within_s=300)
     other = run("tune", "recipe.toml", "--resume", run_id, cwd=place)
     assert other.code == 2 and "the run is going on right now" in other.err
     second.process.kill()
