@@ -32,6 +32,8 @@ def show(result: dict[str, Any]) -> "RenderableType":
         rows["champion"] = gate["why"]
     if promise := result.get("promise"):
         rows["promise"] = kept(promise)
+    if search := result.get("search"):
+        rows["search"] = f"{search['trials']} trials, {search['page']}"
     if report := result.get("report"):
         rows["report"] = report
     if answer := result.get("answer"):
@@ -113,9 +115,10 @@ def run(
     from jobs.train import train
     from jobs.tune import tune, winner
 
+    found_by: dict[str, Any] = {}
     if recipe.tune and resume is None:
-        found, searched = tune(recipe, resume=searching)
-        version = winner(found, searched["run_id"], verb="run")
+        found, found_by["search"] = tune(recipe, resume=searching)
+        version = winner(found, found_by["search"]["run_id"], verb="run")
     else:
         version = train(recipe, verb="run", resume=resume)
     report = evaluate(version, storage=recipe.storage)
@@ -128,6 +131,7 @@ def run(
         "report": report["report"],
         "promise": report["promise"],
         "url": None,
+        **found_by,
     }
     if not version.version:
         log.warning("%s has no number before MLflow's server is back: promote it then", version)
