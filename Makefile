@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve test chaos unit lint docs bench
+.PHONY: setup demo serve test chaos soak unit lint docs bench
 
 setup: $(STAMP)
 
@@ -21,14 +21,19 @@ serve: setup
 	$(BIN)/bigmodel serve reviews@champion
 
 test: setup
-	$(BIN)/pytest -m "not chaos" tests/unit tests/integration tests/e2e --durations=15
+	$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile tests/unit --durations=15
+	$(BIN)/pytest -m "not chaos" tests/integration tests/e2e --durations=15
 
 # lost workers, failed starts and what else takes longer
 chaos: setup
 	$(BIN)/pytest -m chaos tests/integration tests/e2e --durations=15
 
+# the endpoint under load for MINUTES (5 unless given): nothing fails, nothing grows
+soak: setup
+	BIGMODEL_SOAK_MINUTES=$(or $(MINUTES),5) $(BIN)/pytest -m chaos tests/integration/test_serving_load.py -k minutes -rP
+
 unit: setup
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit
 
 lint: setup
 	$(BIN)/ruff check .
@@ -47,5 +52,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.prepare --kind mlp
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.first_step
+	$(BIN)/python -m benchmarks.file_to_model
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.replica
+	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.imbalance
 	$(BIN)/python -m benchmarks.results

@@ -1,9 +1,10 @@
 """Texts to answers, from an artefact and nothing else; no cluster."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 
 from bigmodel.artifact import Artifact
 from bigmodel.metrics import Scores, softmax
@@ -23,15 +24,20 @@ class Prediction:
 
 
 class Predictor:
-    """Answers raw texts as the artefact's own evaluation did."""
+    """Answers raw texts as the artefact's own evaluation did.
 
-    def __init__(self, artifact: Artifact) -> None:
+    `network`: what scores in the place of the artefact's own, the same one on a GPU for example.
+    """
+
+    def __init__(self, artifact: Artifact, *, network: nn.Module | None = None) -> None:
         self.artifact = artifact
         self.labels = artifact.labels.names
+        scoring = artifact if network is None else replace(artifact, model=network)
+        self._score = scoring.score
 
     def probabilities(self, texts: Sequence[str]) -> Scores:
         """Of every label [N, L], for each text."""
-        return softmax(self.artifact.score(texts).scores, self.artifact.temperature)
+        return softmax(self._score(texts).scores, self.artifact.temperature)
 
     def predict(self, texts: Sequence[str], *, top_k: int = 1) -> list[Prediction]:
         """One answer a text, in order, each with its `top_k` most likely labels.
@@ -39,15 +45,17 @@ class Predictor:
         An answer doesn't depend on the other texts of the call. Equal probabilities go by the
         order of the labels.
         """
-        scored = self.artifact.score(texts)
+        scored = self._score(texts)
         probabilities = softmax(scored.scores, self.artifact.temperature)
-        sure = self.artifact.threshold or 0.0
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        sure = self.artifact.threshold or 0.0
         return [
             Prediction(
-                labels=tuple((self.labels[i], float(row[i])) for i in order),
-                abstained=bool(row.max() < sure),
-                truncated=bool(truncated),
+                tuple([(self.labels[i], row[i]) for i in order]),
+                abstained=max(row) < sure,
+                truncated=truncated,
             )
-            for row, order, truncated in zip(probabilities, best, scored.truncated, strict=True)
+            for row, order, truncated in zip(
+                probabilities.tolist(), best.tolist(), scored.truncated.tolist(), strict=True
+            )
         ]

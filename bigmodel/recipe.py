@@ -33,7 +33,7 @@ KIND_DEFAULTS: dict[str, dict[str, Any]] = {
 MODEL_TABLES = tuple(KIND_DEFAULTS)
 
 PLANNED = {
-    "serve.engine", "cluster"
+    "cluster"
 }  # fmt: skip
 """Keys of the contract that this release has no code for yet: refused, and named as such."""
 

@@ -44,13 +44,15 @@ def rows_of(url: str) -> dict[str, object]:
 @click.option(
     "--rollback",
     is_flag=True,
-    help="Put back what answered before, as in: name@deployed --rollback",
+    help="Put back what answered before, as in: reviews --rollback",
 )
 def main(
     target: "Recipe | str", *, storage: str, port: int | None, other_labels: bool, rollback: bool
 ) -> dict[str, Any]:
     """Answer over HTTP from a living cluster; what answers there is replaced in place."""
-    with living_cluster():
+    from bigmodel import progress
+
+    with living_cluster(), progress.stage("deploy"):
         from bigmodel.registry import Registry
         from serve import rollout
 

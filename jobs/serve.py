@@ -1,5 +1,6 @@
 """`bigmodel serve`: the endpoint on this machine, in the foreground, until Ctrl-C."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ def show(result: dict[str, Any]) -> "Table":
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     """Answer over HTTP from this machine, until Ctrl-C."""
+    from bigmodel import progress
     from bigmodel.loopback import is_loopback
     from bigmodel.registry import Registry
     from serve import ingress
@@ -39,10 +41,13 @@ def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     check_port(host, port)
     version = Registry(storage).resolve(model)
     args = arguments(version, keys=keys)
-    with ingress.embedded() as variables, ray_session(variables=variables):
-        from serve import running
+    with ExitStack() as until_the_end:
+        with progress.stage("serve"):
+            variables = until_the_end.enter_context(ingress.embedded())
+            until_the_end.enter_context(ray_session(variables=variables))
+            from serve import running
 
-        url = running.start(args, pinned(version), host=host, port=port)
+            url = running.start(args, pinned(version), host=host, port=port)
         stay(url)
         running.stop(drain_s=DRAIN_S)
     return {"model": str(version), "url": url}

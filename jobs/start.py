@@ -20,6 +20,8 @@ are the same command, and with `--cluster` it runs there and nothing else differ
 those that name a file with `type=click.Path()`. `@verb` is for what is no job.
 """
 
+import atexit
+import gc
 import inspect
 import json
 import logging
@@ -35,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, prepare_environment
-from bigmodel.errors import BigModelError, RecipeError
+from bigmodel.errors import BigModelError, ClusterError, RecipeError
 from jobs.submit import Submitted, submit
 from jobs.terminal import complain, show_progress
 
@@ -145,7 +147,22 @@ def user_error(error: BaseException) -> BigModelError | None:
     causes = [getattr(error, name, None) for name in ("cause", "controller_failure", "__cause__")]
     causes += getattr(error, "worker_failures", {}).values()
     found = (user_error(cause) for cause in causes if isinstance(cause, BaseException))
-    return next((error for error in found if error), None)
+    return next((error for error in found if error), None) or _lost(error)
+
+
+def _lost(error: BaseException) -> ClusterError | None:
+    """What became of a process or a machine of Ray's, as a sentence; None where its error carries
+    one of ours, or of our code."""
+    known: Any = sys.modules.get("ray.exceptions")  # who never imported it can't have raised it
+    if not known or not isinstance(error, known.RayError) or isinstance(error, known.RayTaskError):
+        return None
+    if getattr(error, "actor_init_failed", False):
+        return None
+    said = str(error).strip().partition("\n")[0].rstrip(".:")
+    return ClusterError(
+        f"Ray lost what it ran for us ({type(error).__name__}: {said}); see that the machine has "
+        "memory and CPUs left, and run the command again"
+    )
 
 
 def _read_target(
@@ -186,6 +203,7 @@ def _command(
 @contextmanager
 def _guarded(*, debug: bool) -> Iterator[None]:
     """An error becomes one sentence and an exit code."""
+    atexit.register(gc.freeze)  # it would look for cycles in all of torch and Ray: a second
     prepare_environment()
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `ray job stop` sends it

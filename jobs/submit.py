@@ -28,7 +28,7 @@ def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
     if recipe:
         luggage = pack_recipe(target, context.params["overrides"], storage)
     else:
-        luggage = pack_model(target, storage)
+        luggage = pack_model(target, storage, deployed=context.params.get("rollback", False))
     luggage = replace(luggage, arguments=(*luggage.arguments, *own_arguments(context)))
     assert context.command.name
     submitted = submission.submit(context.command.name, luggage, address, insecure=insecure)

@@ -1,6 +1,7 @@
 """The Ray Serve application: `serve.app:build`, and what a replica does before it is ready."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import ray
@@ -10,8 +11,8 @@ from ray.serve import Application
 from starlette.types import ASGIApp
 
 from bigmodel.config import ServeConfig
-from bigmodel.errors import ModelError
-from serve import outcomes
+from bigmodel.errors import ClusterError, ModelError
+from serve import liveness, outcomes
 from serve.access import require_loopback
 from serve.declared import address
 from serve.endpoint import endpoint
@@ -40,7 +41,7 @@ class Replica:
         torch.set_num_threads(1)  # more replicas, not more threads, use more cores
         self._args = args
         self._models, self._draining = Models(), OF_THIS_PROCESS
-        self._loader = Loader(self._models, default=args.name, report=self._tell)
+        self._loader = Loader(self._models, default=args.name, report=self._tell, config=args.serve)
         self._newest: Outcome | None = None
         self._watching: list[asyncio.Task[None]] = []
 
@@ -53,10 +54,10 @@ class Replica:
         host, _ = await asyncio.to_thread(address)
         if args.keys:
             keys = await asyncio.to_thread(KeyRing, args.keys)
-            watching = (keys.keep_current(), _keep_share(keys))
-            self._watching = [asyncio.create_task(each) for each in watching]
+            self._watch(keys.keep_current(), _keep_share(keys))
         else:
             require_loopback(host)
+        self._watch(liveness.end_where_it_hangs())
         return endpoint(self._models, args.serve, keys=keys, hosts=[host], draining=self._draining)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -78,11 +79,22 @@ class Replica:
             outcome = await asyncio.wrap_future(loading)
             if outcome is None or wish.models.keys() - outcome.serving.keys():
                 raise ModelError(outcome.refused if outcome else "another wish came meanwhile")
+            if reason := liveness.excess(self._args.serve.replica_memory_mb):
+                raise ModelError(reason)
 
     async def check_health(self) -> None:
-        """Tell the newest outcome again: whoever listens may have lost it with a node."""
+        """Tell the newest outcome again: whoever listens may have lost it with a node.
+
+        Three ClusterErrors one after another, for a replica that leaks, and Serve sends it nothing
+        new, lets it answer what it has, and starts another.
+        """
         if self._newest:
             outcomes.tell(_replica_id(), self._newest)
+        if reason := liveness.excess(self._args.serve.replica_memory_mb):
+            raise ClusterError(reason)
+
+    def _watch(self, *watches: Coroutine[Any, Any, None]) -> None:
+        self._watching += [asyncio.create_task(each) for each in watches]
 
     def _tell(self, outcome: Outcome) -> None:
         self._newest = outcome
@@ -113,7 +125,7 @@ def build(args: ServeArgs) -> Application:
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=20,
-        ray_actor_options={"num_cpus": config.replica_cpus},
+        ray_actor_options={"num_cpus": config.replica_cpus, "num_gpus": config.replica_gpus},
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(args)

@@ -32,6 +32,7 @@ COMMON = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.middlewares:proxy_middlewares",
     # after Ray's 5 s a proxy that starts on a busy machine would be killed, again and again
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a dead proxy is replaced after three
 }
 
 HAPROXY = {
@@ -40,7 +41,6 @@ HAPROXY = {
     # a line for each request, parsed in Python; the endpoint has its own metrics
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",  # what a replica that drains waits for
-    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # a dead HAProxy is replaced after three
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "60",
     # longer than any request of ours: an old HAProxy after a reload ends, its ports come back

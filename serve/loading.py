@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from bigmodel.config import ServeConfig
 from bigmodel.errors import BigModelError, ModelError
 from serve.models import Models, Served
 from serve.wanted import Outcome, Pinned, Wanted, Wish
@@ -12,6 +13,7 @@ from serve.wanted import Outcome, Pinned, Wanted, Wish
 logger = logging.getLogger(__name__)
 
 WARM_UP = ("我喜欢读书", "")
+_ON_A_CPU = ServeConfig()
 
 
 class Loader:
@@ -19,9 +21,15 @@ class Loader:
     taken away for a better one; nothing raises."""
 
     def __init__(
-        self, models: Models, *, default: str, report: Callable[[Outcome], None] = lambda _: None
+        self,
+        models: Models,
+        *,
+        default: str,
+        report: Callable[[Outcome], None] = lambda _: None,
+        config: ServeConfig = _ON_A_CPU,
     ) -> None:
         self._models, self._default, self._report = models, default, report
+        self._config = config
         self._thread = ThreadPoolExecutor(1, "loader")
         self._newest: Wish | None = None
 
@@ -59,33 +67,43 @@ class Loader:
         if present and (present.digest, present.version) == (wanted.digest, wanted.version):
             return
         try:
-            served = load(name, wanted)
+            served = load(name, wanted, self._config)
             if present and not wanted.other_labels:
                 _check_labels(served, present)
         except Exception:
             if present is None and wanted.fallback is not None:
-                self._models.put(load(name, wanted.fallback))
+                self._models.put(load(name, wanted.fallback, self._config))
             raise
         self._models.put(served)
 
 
-def load(name: str, version: Pinned) -> Served:
-    """Verified, its golden texts replayed, and warm; ModelError otherwise."""
+def load(name: str, version: Pinned, config: ServeConfig = _ON_A_CPU) -> Served:
+    """Verified, its golden texts replayed by what `config` has scores computed by, and warm;
+    ModelError otherwise."""
     import numpy as np  # here, so that what only tells replicas to load doesn't wait for torch
     import torch
 
     from bigmodel.artifact import Artifact
+    from bigmodel.engines import network_for
     from bigmodel.predictor import Predictor
 
-    predictor = Predictor(Artifact.load(version.uri, digest=version.digest))
-    weights = predictor.artifact.model.state_dict().values()
+    artifact = Artifact.load(version.uri, digest=version.digest)
+    network = network_for(artifact, engine=config.engine, gpus=config.replica_gpus)
+    predictor = Predictor(artifact, network=network)
+    weights = artifact.model.state_dict().values()
     finite = all(bool(torch.isfinite(each).all()) for each in weights)
     if not (finite and np.isfinite(predictor.probabilities(WARM_UP)).all()):
         raise ModelError(
             f"{version.uri}: has weights that are no finite numbers (NaN or infinite), so its "
             "scores are none; train the model again"
         )
-    return Served.of(predictor, name=name, version=version.version, digest=version.digest)
+    return Served.of(
+        predictor,
+        name=name,
+        version=version.version,
+        digest=version.digest,
+        on_gpu=config.replica_gpus > 0,
+    )
 
 
 def _check_labels(served: Served, present: Served) -> None:

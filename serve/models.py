@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from bigmodel.predictor import Predictor
 
 IN_THE_LOOP = ("linear", "bag")
-"""Kinds so light that a batch may hold up the event loop; the others have a thread."""
+"""Kinds so light that a batch may hold up the event loop; the others have a thread, and so has a
+GPU, which is waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +26,11 @@ class Served:
     batch: MicroBatch
 
     @classmethod
-    def of(cls, predictor: "Predictor", *, name: str, version: str, digest: str) -> "Served":
-        """With batches that suit the model's kind; may be made in any thread."""
-        threaded = predictor.artifact.recipe.model.kind not in IN_THE_LOOP
+    def of(
+        cls, predictor: "Predictor", *, name: str, version: str, digest: str, on_gpu: bool = False
+    ) -> "Served":
+        """With batches that suit the model's kind and place; may be made in any thread."""
+        threaded = on_gpu or predictor.artifact.recipe.model.kind not in IN_THE_LOOP
         batch = MicroBatch(predictor, threaded=threaded)
         return cls(name, version, digest, predictor, batch)
 

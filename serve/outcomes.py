@@ -1,6 +1,5 @@
 """Where replicas tell what they made of a wish, and where of several deploys one goes first."""
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from bigmodel.errors import ModelError
+from bigmodel.repeating import repeating
 from serve.wanted import Outcome
 
 NAME, NAMESPACE = "bigmodel-outcomes", "bigmodel"
@@ -73,20 +73,10 @@ def going_first(what: str) -> Iterator[None]:
             f"another deploy came first ({other.partition('#')[0]}); wait for its end, look at "
             "what answers then, and deploy again"
         )
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_S / 5):
-            with suppress(RayError):
-                outcomes.renew.remote(who)
-
-    renewing = threading.Thread(target=renew, daemon=True)
-    renewing.start()
     try:
-        yield
+        with repeating(lambda: outcomes.renew.remote(who), every_s=LEASE_S / 5, in_vain=RayError):
+            yield
     finally:
-        over.set()
-        renewing.join()
         with suppress(RayError):
             ray.get(outcomes.end.remote(who))
 

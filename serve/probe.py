@@ -1,10 +1,12 @@
 """A look at an address from the machine it belongs to; the standard library alone: quick there."""
 
+import csv
 import http.client
 import os
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 
 
 def obstacle(host: str, port: int) -> str:
@@ -30,3 +32,20 @@ def exchange(url: str, body: bytes | None) -> tuple[int, bytes]:
         return error.code, error.read()
     except (OSError, http.client.HTTPException):
         return 0, b""
+
+
+def behind_haproxy() -> bool:
+    """Is HAProxy the way in? Of the Ray that this process belongs to."""
+    return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+
+def unreached(replicas: Iterable[str]) -> list[str]:
+    """Of the replicas' ids those to which this machine's HAProxy sends nothing; none of them where
+    it isn't the way in. Before it does, requests go round by Serve's own proxy."""
+    if not behind_haproxy():
+        return []
+    port = os.environ.get("RAY_SERVE_HAPROXY_STATS_PORT", "8404")
+    _, said = exchange(f"http://127.0.0.1:{port}/stats;csv", None)
+    rows = csv.DictReader(said.decode().removeprefix("# ").splitlines())
+    reached = [row["svname"] for row in rows if (row["status"] or "").startswith("UP")]
+    return [each for each in replicas if not any(name.endswith(f"-{each}") for name in reached)]

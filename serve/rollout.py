@@ -41,10 +41,13 @@ def deploy(
         if before is None:
             return running.start(args, version, host=host, port=port or 8000, timeout_s=timeout_s)
         _check_port(port)
+        replicas = living()
         load(args.name, version)
         wish = before.wish.with_model(args.name, version, other_labels=other_labels)
         after = before.next(wish, _arguments(args, before.args))
         _exchange(before, after, timeout_s=timeout_s)
+        if not living() <= replicas:
+            running.wait_until_reached(time.monotonic() + timeout_s)
     return running.url_of_running()
 
 

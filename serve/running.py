@@ -9,20 +9,23 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.schema import ApplicationStatus
 
 from bigmodel.errors import ClusterError
 from serve import outcomes
 from serve.access import require_loopback
-from serve.declared import APPLICATION, Declared, address, declare, declared
+from serve.declared import APPLICATION, Declared, address, declare, declared, living
 from serve.loading import load
-from serve.probe import exchange, obstacle
+from serve.probe import behind_haproxy, exchange, obstacle, unreached
 from serve.wanted import Pinned, ServeArgs, first_wish
 
+SECONDS_TO_END = 60.0
 _QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _ENVIRONMENT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.middlewares:proxy_middlewares"}
 
@@ -51,6 +54,7 @@ def start(
     try:
         _wait_until_running(deadline)
         _wait_until_ready(url, deadline)
+        wait_until_reached(deadline)
     except BaseException:
         delete()
         raise
@@ -77,14 +81,36 @@ def stop(*, drain_s: float = 0.0) -> None:
     answered. Ray Serve itself stays on its port."""
     if drain_s and (now := declared()):
         declare(now.next(now.wish.drained()))
-        time.sleep(drain_s)
+        if behind_haproxy():  # then a replica that ends stays reachable for two seconds by itself
+            with suppress(ClusterError):
+                _wait_until_running(time.monotonic() + drain_s)
+        else:
+            time.sleep(drain_s)
     delete()
 
 
 def delete() -> None:
     """Take the application away, answering what is in flight."""
-    serve.delete(APPLICATION)
+    serve.delete(APPLICATION, _blocking=False)
+    deadline = time.monotonic() + SECONDS_TO_END
+    while APPLICATION in serve.status().applications:
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the endpoint didn't end within {SECONDS_TO_END:g} s; look at the replicas' logs"
+            )
+        time.sleep(0.1)
     outcomes.forget()
+
+
+def wait_until_reached(deadline: float) -> None:
+    """Until the way in sends requests to each living replica; ClusterError where it doesn't."""
+    while left := _on_head(unreached, sorted(living())):
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"HAProxy sends no requests to {', '.join(left)}; look at the logs of Ray Serve's "
+                "proxy and of these replicas"
+            )
+        time.sleep(0.1)
 
 
 def url_of_running() -> str:
@@ -110,17 +136,24 @@ def free_port() -> int:
 def _start_serve(args: ServeArgs, host: str, port: int) -> None:
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what fails is raised
     limits = args.serve.limits
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={
-            "host": host,
-            "port": port,
-            # the endpoint's own limits answer first
-            "request_timeout_s": limits.body_timeout_s + limits.deadline_s + 5,
-        },
-        logging_config=_QUIET,
-        controller_options={"runtime_env": {"env_vars": _ENVIRONMENT}},
-    )
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={
+                "host": host,
+                "port": port,
+                # the endpoint's own limits answer first
+                "request_timeout_s": limits.body_timeout_s + limits.deadline_s + 5,
+            },
+            logging_config=_QUIET,
+            controller_options={"runtime_env": {"env_vars": _ENVIRONMENT}},
+        )
+    except (RayError, TimeoutError) as error:
+        said = str(error).strip().partition("\n")[0].rstrip(".:")
+        raise ClusterError(
+            f"Ray Serve doesn't start on this cluster ({type(error).__name__}: {said}); see that "
+            "its head has memory left, look at its logs, and try again"
+        ) from error
 
 
 def _check_address(host: str, port: int) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FOR_EXPLAINING = 0.8
 """Of the time left: who explains may take somewhat longer than told."""
+EXPLAINING_S = 1.0
+"""The most that one text's words may take: others wait for theirs in the same thread."""
 
 
 class Work:
@@ -75,7 +77,6 @@ def _explain(
     from bigmodel.explanation import explain  # not every replica is ever asked
 
     left = max(ends - time.perf_counter(), 0.0)
+    budget = min(EXPLAINING_S, left * share * FOR_EXPLAINING)
     label = served.predictor.labels.index(answer.labels[0][0])
-    return explain(
-        served.predictor.artifact, text, label=label, budget_s=left * share * FOR_EXPLAINING
-    )
+    return explain(served.predictor.artifact, text, label=label, budget_s=budget)

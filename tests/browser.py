@@ -1,8 +1,11 @@
 """A headless Chromium that is typed into and clicked, by its own debugging protocol."""
 
+import ctypes
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from base64 import b64decode
@@ -31,7 +34,10 @@ def open_browser(profile: Path, *, language: str = "en-US") -> Iterator["Browser
     assert program is not None
     spoken = [f"--lang={language}", f"--accept-lang={language}", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        [program, *spoken, *QUIET], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, *spoken, *QUIET],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_end_with_parent,
     )
     try:
         address = _tab(process, profile / "DevToolsActivePort")
@@ -40,6 +46,12 @@ def open_browser(profile: Path, *, language: str = "en-US") -> Iterator["Browser
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _end_with_parent() -> None:
+    """In the child: a test that is killed leaves no browser."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _tab(process: subprocess.Popen[bytes], port_file: Path) -> str:

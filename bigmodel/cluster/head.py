@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import bigmodel
 from bigmodel.cluster import private
@@ -49,6 +50,8 @@ PORTS = {
 
 TOKEN = "token"
 STATE = "head.json"
+
+APPLICATIONS = "/api/serve/applications/"
 
 SECONDS_TO_START = 120.0
 SECONDS_TO_ANSWER = 30.0
@@ -113,7 +116,7 @@ def stop() -> Head | None:
     with private.locked():
         head = _recorded()
         if head:
-            _ask(head, "/api/serve/applications/", private.read(TOKEN), "DELETE")
+            _end_endpoint(head, private.read(TOKEN))
             _end(head)
         return head
 
@@ -239,10 +242,35 @@ def _has_node(head: Head, token: str) -> bool:
         return False
 
 
-def _ask(head: Head, path: str, token: str | None, method: str = "GET") -> tuple[int, bytes]:
-    """(status, body); status 0 without an answer."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(head.address + path, headers=headers, method=method)
+def _end_endpoint(head: Head, token: str) -> None:
+    """Wait until what is in flight is answered, with the way in still open: Serve's own shutdown
+    would close that first."""
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    if _applications(head, token):
+        _ask(head, APPLICATIONS, token, wanted={"applications": []})
+    while _applications(head, token) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _applications(head: Head, token: str) -> dict[str, Any]:
+    """What Ray Serve runs; empty where nobody answers."""
+    _, body = _ask(head, APPLICATIONS, token)
+    try:
+        return dict(json.loads(body)["applications"])
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _ask(
+    head: Head, path: str, token: str | None, *, wanted: dict[str, Any] | None = None
+) -> tuple[int, bytes]:
+    """(status, body) of a GET, or of a PUT of what is `wanted`; status 0 without an answer."""
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if wanted is None else json.dumps(wanted).encode()
+    method = "PUT" if data else "GET"
+    request = urllib.request.Request(head.address + path, data, headers, method=method)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:

@@ -50,11 +50,12 @@ def pack_recipe(path: str, overrides: Sequence[str], storage: str | None) -> Lug
     return Luggage(recipe.name, (f"{FOLDER}/{file.name}", *flags, "--storage", root), files)
 
 
-def pack_model(model: str, storage: str | None) -> Luggage:
-    """`name@alias`, or an artefact where the cluster can find it; no files."""
+def pack_model(model: str, storage: str | None, *, deployed: bool = False) -> Luggage:
+    """`name@alias`, or an artefact where the cluster can find it; no files. What is `deployed`
+    there has a name alone."""
     root = written_storage(None, (), storage)
     check_storage(root)
-    if "@" not in model and not is_shared(model):
+    if not (deployed or "@" in model or is_shared(model)):
         raise RecipeError(
             f"{model} is a folder relative to this one, which the cluster doesn't have; "
             "give name@version, an absolute path on a shared disk, or a URI such as s3://…"

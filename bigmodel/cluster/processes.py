@@ -10,6 +10,8 @@ import psutil
 
 from bigmodel.errors import ClusterError
 
+SECONDS_TO_HEAR = 3.0
+"""Ray's GCS, monitor and client server take some ten to end by themselves, with nothing to save."""
 SECONDS_TO_END = 10.0
 
 
@@ -45,29 +47,26 @@ class Started:
         return [each for each in found if each.pid in own - {os.getpid()}]
 
     def end(self) -> None:
-        """Ask the first one to end, which ends the others; then those that stayed; then end them.
-
-        ClusterError where something stays all the same.
-        """
+        """Ask all of them to end, at once: the first one would ask one after another, and wait a
+        second for each. Who stays is ended; ClusterError where something stays all the same."""
         if not self.alive:
             return
         known = set(self.processes())  # who started one of them may be gone before it is
-        self._tell(signal.SIGTERM, known, only=self.session)
-        left = self._tell(signal.SIGTERM, known) and self._tell(signal.SIGKILL, known)
+        left = self._tell(signal.SIGTERM, known, SECONDS_TO_HEAR)
+        left = left and self._tell(signal.SIGKILL, known, SECONDS_TO_END)
         if left:
             numbers = ", ".join(str(each.pid) for each in left)
             raise ClusterError(f"the processes {numbers} can't be ended; look at why they hang")
 
     def _tell(
-        self, number: signal.Signals, known: set[psutil.Process], *, only: int | None = None
+        self, number: signal.Signals, known: set[psutil.Process], within_s: float
     ) -> list[psutil.Process]:
-        """A signal to each of the `known` and those that came since, or to `only` one; whoever of
-        them is left after some seconds."""
-        deadline = time.monotonic() + SECONDS_TO_END
+        """A signal to each of the `known` and those that came since; who is left after that."""
+        deadline = time.monotonic() + within_s
         told: set[psutil.Process] = set()
         while True:
             known.update(self.processes())
-            left = [each for each in known if only in (None, each.pid) and _lives(each)]
+            left = [each for each in known if _lives(each)]
             for each in set(left) - told:  # once: a second SIGTERM would cut its end short
                 _send(each, number)
             told |= set(left)
@@ -84,8 +83,10 @@ def _has(pid: int, mark: str) -> bool:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """One whose first thread is gone has its ports as long as it has other threads."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return process.is_running() and not gone
     except psutil.Error:
         return False
 

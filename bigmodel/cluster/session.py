@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
+from bigmodel.errors import ClusterError
+
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -138,7 +140,14 @@ def _started(num_cpus: int | None, variables: Mapping[str, str]) -> Iterator[Non
     port = str(_free_port())
     own = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     with environment({**LOCAL, **variables, **own}):
-        ray.init("local", num_cpus=num_cpus, log_to_driver=False, logging_level="ERROR")
+        try:
+            ray.init("local", num_cpus=num_cpus, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # Ray raises bare ones
+            said = str(error).strip().partition("\n")[0].rstrip(".")
+            raise ClusterError(
+                f"Ray doesn't start on this machine ({said}); see that it has memory left and "
+                "isn't too busy, and try again"
+            ) from error
         yield
 
 

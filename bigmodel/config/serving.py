@@ -34,6 +34,23 @@ class ServeConfig(Section):
     upscale_delay_s: float = Field(5.0, ge=0, description="Load must last this long.")
     downscale_delay_s: float = Field(60.0, ge=0, description="Quiet must last this long.")
     replica_cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica.")
+    replica_gpus: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="GPUs for a replica, which then computes on one; 0.25: four share it.",
+    )
+    replica_memory_mb: int = Field(
+        4_096,
+        gt=0,
+        description="Memory of a replica's own; one that holds more leaks, and another replica "
+        "takes its place. Loading another version takes that of both.",
+    )
+    engine: Literal["torch", "onnx"] = Field(
+        "torch",
+        description="What computes the scores. onnx: ONNX Runtime (`bigmodel[onnx]`), quicker for "
+        "kinds of words and few texts; `linear` and `bag` stay with torch, which is as quick.",
+    )
     page: bool = Field(False, description="A page at / to try the model.")
     hosts: tuple[str, ...] = Field(
         (),
@@ -41,6 +58,15 @@ class ServeConfig(Section):
         "that people and proxies reach the endpoint by.",
     )
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+
+    @model_validator(mode="after")
+    def _onnx_needs_no_gpu(self) -> "ServeConfig":
+        if self.engine == "onnx" and self.replica_gpus:
+            raise ValueError(
+                f"engine is onnx, which computes on a CPU, and replica_gpus is "
+                f"{self.replica_gpus:g}; leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> "ServeConfig":

@@ -51,7 +51,7 @@ def export(artifact: Artifact, uri: str, *, model: str) -> Exported:
     RecipeError where the packages aren't installed or the folder holds something, ModelError where
     the network can't be written in ONNX or says something else there.
     """
-    _check_packages()
+    check_packages("--format onnx")
     place = folder(uri)
     _check_empty(place)
     network = to_onnx(artifact)
@@ -91,7 +91,7 @@ def to_onnx(artifact: Artifact) -> bytes:
     network = Network(artifact.model.eval(), artifact.temperature).eval()
     batch = next(_random_batches(artifact, sizes=((3, 5),)))
     texts, length, ngrams = map(torch.export.Dim, ("texts", "length", "ngrams"))
-    inputs = _inputs(batch)
+    inputs = inputs_of(batch)
     sizes = {name: (texts, ngrams if name.startswith("ngram") else length) for name in inputs}
     with _quiet():
         try:
@@ -123,7 +123,7 @@ def compare(artifact: Artifact, network: bytes) -> tuple[int, float]:
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     texts, largest = 0, 0.0
     for batch in (*_golden_batches(artifact), *_random_batches(artifact)):
-        inputs = {name: value.numpy() for name, value in _inputs(batch).items()}
+        inputs = {name: value.numpy() for name, value in inputs_of(batch).items()}
         scores, probabilities = session.run(["scores", "probabilities"], inputs)
         with torch.inference_mode():
             expected = artifact.model(batch).numpy()
@@ -178,7 +178,7 @@ def _random_ids(
     return torch.from_numpy(ids), torch.from_numpy(values.astype(np.float32))
 
 
-def _inputs(batch: Batch) -> dict[str, Tensor]:
+def inputs_of(batch: Batch) -> dict[str, Tensor]:
     """By the names they have in the network."""
     found = {"ids": batch.ids, "values": batch.values}
     if batch.ngrams is not None:
@@ -186,11 +186,12 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
-def _check_packages() -> None:
+def check_packages(asked: str) -> None:
+    """RecipeError for what isn't installed; `asked` is who needs it, as the user wrote it."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise RecipeError(
-            f"--format onnx needs {' and '.join(missing)}, which isn't installed; "
+            f"{asked} needs {' and '.join(missing)}, which isn't installed; "
             "install it with: pip install 'bigmodel[onnx]'"
         )
 

@@ -5,15 +5,16 @@ actor would cost a process start. Ray's private calls for training stand here an
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from ray._private.state import state
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
+
+from bigmodel.repeating import repeating
 
 _NAMESPACE = b"bigmodel"
 _STOP = "/stop"
@@ -50,23 +51,9 @@ def machines_that_leave() -> set[str]:
     return set(state.get_draining_nodes())
 
 
-@contextmanager
-def looking(look: Callable[[], object], *, every_s: float) -> Iterator[None]:
+def looking(look: Callable[[], object], *, every_s: float) -> AbstractContextManager[None]:
     """Call `look` again and again while the block runs; while Ray's store is away, in vain."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(every_s):
-            with suppress(RayError):  # the next look will tell
-                look()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+    return repeating(look, every_s=every_s, in_vain=RayError)
 
 
 @contextmanager

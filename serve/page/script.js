@@ -11,6 +11,7 @@ const SAYS = {
     logOdds: "How much each word adds to the label's log-odds; below zero it speaks against it.",
     answeredBy: "Answered by", took: "Took", requestId: "Request",
     truncated: "The text is longer than the model reads; only its beginning counted.",
+    choose: "Model", plain: (first, more) => `Words${more ? ", and labels after the likeliest," : ""} are shown for ${first} alone.`,
     version: "version", hint: "Type a text and see what the model says.",
     characters: (n, most) => most ? `${n} of ${most} characters` : `${n} ${n === "1" ? "character" : "characters"}`,
     more: (shown, all) => `The ${shown} likeliest of ${all} labels.`,
@@ -36,6 +37,7 @@ const SAYS = {
     logOdds: "每个词使该标签的对数几率增加多少；小于零表示反对该标签。",
     answeredBy: "模型", took: "用时", requestId: "请求编号",
     truncated: "文本超出模型可读的长度，只读取了开头部分。",
+    choose: "选择模型", plain: (first, more) => `只有 ${first} 会列出影响结果的词${more ? "和其他标签" : ""}。`,
     version: "版本", hint: "输入一段文本，看看模型如何判断。",
     characters: (n, most) => most ? `${n} / ${most} 字` : `${n} 字`,
     more: (shown, all) => `共 ${all} 个标签，此处列出可能性最高的 ${shown} 个。`,
@@ -63,7 +65,8 @@ const MOST_LABELS = 8, FEW_LABELS = 2, WAIT_S = 30, KEY = "bigmodel-key";
 const $ = (id) => document.getElementById(id);
 
 let language = (navigator.language || "").startsWith("zh") ? "zh" : "en";
-let model = null;    // its metadata, where we may see it
+let names = [];      // of the models, the default first, where we may see them
+let model = null;    // the chosen one's metadata, where we may see it
 let outcome = null;  // {answer, text, took, there} or {problem}: what is shown, in any language
 const says = () => SAYS[language];
 
@@ -103,6 +106,7 @@ async function ask(path, body) {
 }
 
 async function classify(text) {
+  if (model && model.name !== names[0]) return infer(text);
   const most = model ? Math.min(MOST_LABELS, model.labels.length) : MOST_LABELS;
   const with_ = (top_k) => {
     const parameters = { top_k, explain: true, truncate: true };
@@ -114,6 +118,22 @@ async function classify(text) {
     if (error.kind !== "top-k-out-of-range") throw error;
     return await with_(FEW_LABELS);  // every model has as many
   }
+}
+
+async function infer(text) {
+  const body = {
+    inputs: [{ name: "text", shape: [1], datatype: "BYTES", data: [text] }],
+    outputs: [{ name: "label" }, { name: "score" }], parameters: { top_k: FEW_LABELS },
+  };
+  const [found, headers] = await ask(`${path(model.name)}/infer`, body);
+  const [[first], scores] = found.outputs.map(({ data }) => data);
+  const two = model.labels.length === 2 ? model.labels.filter((one) => one !== first) : [];
+  const labels = [first, ...two].map((label, place) => ({ label, score: scores[place] }));
+  const answer = {
+    model: found.model_name, version: found.model_version, request_id: found.id, plain: true,
+    predictions: [{ labels, abstained: false, truncated: false }],
+  };
+  return [answer, headers];
 }
 
 async function send() {
@@ -136,16 +156,19 @@ async function send() {
   }
 }
 
-async function look() {
+async function look(chosen) {
   try {
     const [server] = await ask("v2");
-    if (!server.models?.length) return;
-    [model] = await ask(`v2/models/${encodeURIComponent(server.models[0])}`);
+    names = server.models ?? [];
+    if (!names.length) return;
+    [model] = await ask(path(names.includes(chosen) ? chosen : names[0]));
     draw();
   } catch (problem) {
     if (problem.status === 401) askForKey(sessionStorage.getItem(KEY) && problem);
   }
 }
+
+const path = (name) => `v2/models/${encodeURIComponent(name)}`;
 
 function refused(problem) {
   if (problem.status === 401) return askForKey(problem);
@@ -178,6 +201,8 @@ function draw() {
   $("model").textContent = model?.name ?? "bigmodel";
   document.title = model ? `${model.name} · bigmodel` : "bigmodel";
   $("version").textContent = says().hint;
+  $("choice").hidden = names.length < 2;
+  $("models").replaceChildren(...names.map((name) => new Option(name, name, false, name === model?.name)));
   $("key-used").hidden = !sessionStorage.getItem(KEY);
   count();
   const { problem, answer } = outcome ?? {};
@@ -189,6 +214,7 @@ function draw() {
 }
 
 function drawAnswer({ answer, text, took, there }) {
+  const { plain } = answer;
   const [{ labels, abstained, truncated, words }] = answer.predictions;
   const [best] = labels, all = model?.labels.length ?? labels.length;
   $("verdict").className = abstained ? "verdict unsure" : "verdict";
@@ -196,8 +222,8 @@ function drawAnswer({ answer, text, took, there }) {
     ? says().abstained(best.label, percent(best.score)) : `${best.label} ${percent(best.score)}`;
   $("truncated").hidden = !truncated;
   $("bars").replaceChildren(...labels.map(bar));
-  $("more").hidden = all <= labels.length;
-  $("more").textContent = says().more(labels.length, all);
+  $("more").hidden = !plain && all <= labels.length;
+  $("more").textContent = plain ? says().plain(names[0], all > labels.length) : says().more(labels.length, all);
   $("explained").hidden = !words;
   if (words) drawWords(words, text, best.label);
   $("by").textContent = `${answer.model} · ${says().version} ${answer.version}`;
@@ -291,7 +317,8 @@ $("key-form").onsubmit = async (event) => {
   await look();
   if ($("key-form").hidden && $("text").value.trim()) send();
 };
-$("forget").onclick = () => { sessionStorage.removeItem(KEY); model = null; show(null); look() };
+$("models").onchange = async () => { await look($("models").value); show(null) };
+$("forget").onclick = () => { sessionStorage.removeItem(KEY); names = []; model = null; show(null); look() };
 for (const choice of document.getElementsByName("language"))
   choice.onchange = () => { language = choice.value; draw(); if ($("send").disabled) busy(true) };
 draw();

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from jobs.cli import main
 
 RECIPE = Path(__file__).parents[2] / "jobs" / "recipes" / "reviews.toml"
 BIN = Path(sys.executable).parent
@@ -39,6 +42,10 @@ class Started:
     @property
     def code(self) -> int:
         return self.process.wait(timeout=300)
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
     @property
     def json(self) -> Any:
@@ -126,6 +133,41 @@ def run(start: Start) -> Start:
         return started
 
     return run
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said that ran in this process."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """As `run`, without the seconds that a process takes to start: for verbs of which another test
+    has started one. It can't start a Ray either, nor find the one of other tests.
+    """
+
+    def no_ray(*_: object, **__: object) -> None:
+        pytest.fail("this command starts a Ray")  # no `except Exception` of ours hears that
+
+    def here(*arguments: object, cwd: Path) -> Said:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
+        monkeypatch.setattr("ray.init", no_ray)
+        for name in [name for name in os.environ if name.startswith(("RAY_", "BIGMODEL_"))]:
+            monkeypatch.delenv(name)
+        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        return Said(done.exit_code, done.stdout, done.stderr)
+
+    return here
 
 
 @pytest.fixture(scope="session")

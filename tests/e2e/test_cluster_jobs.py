@@ -19,6 +19,9 @@ from typing import Any
 
 import pytest
 
+from bigmodel.artifact import Artifact
+from bigmodel.registry import Registry
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 GOOD = ["书很好看，一口气读完", "物流很快，包装完好", "房间干净，服务热情", "味道不错，还会再来"]
@@ -162,8 +165,45 @@ def test_an_endpoint_outlives_the_job_that_deployed_it(head, recipe, tmp_path):
     deploy = ["bigmodel", "deploy", "tiny@champion", *bigmodel(head, recipe, "--port", port)[3:]]
     done = run(deploy, tmp_path, head.token)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"model": "tiny@1", "url": ran["url"]}
+    assert json.loads(done.stdout) == {"model": "tiny@1", "url": ran["url"], "here": False}
     assert ask(ran["url"], "书很好看")["predictions"][0]["labels"][0]["label"] == "正面"
+
+
+@pytest.fixture
+def store(tiny_uri, tmp_path) -> str:
+    """A storage with two versions of one model, `tiny`."""
+    storage = str(tmp_path / "store")
+    registry = Registry(storage)
+    digest = Artifact.load(tiny_uri).digest
+    for _ in range(2):
+        registry.publish("tiny", tiny_uri, digest=digest, metrics={}, run_id="")
+    return storage
+
+
+def deploy(head: Head, storage: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    flags = ["--cluster", head.address, "--storage", storage, "--json"]
+    return run(["bigmodel", "deploy", *arguments, *flags], folder, head.token)
+
+
+def test_a_rollback_is_sent_to_a_cluster_by_the_models_name(head, store, tmp_path):
+    done = deploy(head, store, tmp_path, "tiny", "--rollback")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "no endpoint is deployed on this cluster" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.chaos
+def test_what_jobs_deployed_is_put_back_by_a_job(head, store, tmp_path):
+    port = str(free_ports(1)[0])
+    for arguments, model in (
+        (("tiny@1", "--port", port), "tiny@1"),
+        (("tiny@2",), "tiny@2"),
+        (("tiny", "--rollback"), "tiny@1"),
+    ):
+        done = deploy(head, store, tmp_path, *arguments)
+        assert done.returncode == 0, done.stderr
+        url = f"http://127.0.0.1:{port}"
+        assert json.loads(done.stdout) == {"model": model, "url": url, "here": False}
+        assert f"tiny@{ask(url, '书很好看')['version']}" == model
 
 
 def ask(url: str, text: str) -> dict[str, Any]:

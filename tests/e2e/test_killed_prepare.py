@@ -15,7 +15,7 @@ def test_a_killed_prepare_leaves_nothing_that_looks_finished_and_the_next_cleans
 ):
     killed = start("prepare", RECIPE, cwd=tmp_path, ray=True)
     scratch = "storage/prepared/encoded/.*/scratch-*/rows-*"
-    wait_for(lambda: list(tmp_path.glob(scratch)), within_s=120)
+    wait_for(lambda: list(tmp_path.glob(scratch)) or killed.ended, within_s=120)
     killed.process.kill()
     assert killed.code == -signal.SIGKILL
     assert asides(tmp_path) and not (tmp_path / "storage" / "prepared" / "names").exists()

@@ -54,7 +54,7 @@ def test_evaluate_finds_the_scores_of_the_run(demo, run):
     assert Path(found["report"]).exists()
 
 
-def test_a_files_rows_are_labelled_in_order_and_scored(demo, run, tmp_path):
+def test_a_files_rows_are_labelled_in_order_and_scored(demo, run, here, tmp_path):
     rows = [("1", "房间很干净，服务态度也好", "正面"), ("2", "物流太慢，非常失望", "负面")]
     file, out = tmp_path / "in.csv", tmp_path / "out.csv"
     lines = ["number,text,label", *(",".join(row) for row in rows)]
@@ -65,19 +65,21 @@ def test_a_files_rows_are_labelled_in_order_and_scored(demo, run, tmp_path):
         found = list(csv.DictReader(stream))
     assert [(r["number"], r["text"], r["label"]) for r in found] == rows
     assert [r["predicted"] for r in found] == ["正面", "负面"]
-    scored = run("evaluate", "reviews@1", "--data", file, "--json", cwd=demo.folder).json
+    scored = here("evaluate", "reviews@1", "--data", file, "--json", cwd=demo.folder).json
     assert (scored["rows"], scored["accuracy"]) == (2, 1.0)
 
 
-def test_versions_are_listed_promoted_and_rolled_back(demo, run):
+def test_versions_are_listed_promoted_and_rolled_back(demo, run, here):
     registry = Registry(str(demo.folder / "storage"))
     first = registry.resolve("reviews@1")
     registry.publish("reviews", first.uri, digest=first.digest, metrics={}, run_id=first.run_id)
 
     def models(*arguments: str) -> object:
-        return run("models", *arguments, "--json", cwd=demo.folder).json
+        return here("models", *arguments, "--json", cwd=demo.folder).json
 
-    assert [(m["model"], m["aliases"]) for m in models("list")] == [
+    listed = run("models", "list", "--json", cwd=demo.folder).json
+    assert listed == models("list")
+    assert [(m["model"], m["aliases"]) for m in listed] == [
         ("reviews@1", ["champion"]),
         ("reviews@2", []),
     ]

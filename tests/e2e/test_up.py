@@ -3,18 +3,22 @@ without a trace."""
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -27,15 +31,15 @@ DEPLOY = """
 import sys
 from bigmodel.cluster.head import living_head
 from bigmodel.cluster.session import attached
-uri, digest, port = sys.argv[1:]
+uri, digest, port, version, code = sys.argv[1:]
 head, token = living_head()
 with attached(head.gcs, token):
-    from serve import running
+    from serve import rollout
     from serve.wanted import Pinned, ServeArgs
-    args = ServeArgs(name="tiny")
-    print(running.start(args, Pinned(uri=uri, digest=digest, version="7"), port=int(port)))
+    args = ServeArgs(name="tiny", code=code)
+    print(rollout.deploy(Pinned(uri=uri, digest=digest, version=version), args, port=int(port)))
 """
-"""What `deploy` does there."""
+"""What `deploy` does there; another `code` is that of another release, and needs new processes."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def url(up: Up, tiny_uri: str) -> str:
     """Of a tiny model that the head answers with."""
-    digest = Artifact.load(tiny_uri).digest
-    port = free_port()
+    return deployed(up, tiny_uri, free_port(), version="7", code="of this test")
+
+
+def deployed(up: Up, uri: str, port: int, *, version: str, code: str) -> str:
     finished = subprocess.run(
-        [sys.executable, "-c", DEPLOY, tiny_uri, digest, str(port)],
+        [sys.executable, "-c", DEPLOY, uri, Artifact.load(uri).digest, str(port), version, code],
         env=up.environment,
         capture_output=True,
         text=True,
@@ -158,6 +164,56 @@ def test_a_header_that_trickles_in_is_given_up_after_five_seconds(url: str) -> N
                 continue
     assert said.startswith(b"HTTP/1.1 408 ")
     assert 4 < time.monotonic() - begun < 10
+
+
+class NowAndThen:
+    """Clients that keep their connection, and ask after pauses of up to 1.5 s; none asks twice."""
+
+    def __init__(self, url: str, *, clients: int) -> None:
+        self._url, self._over = url, threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on, args=(n,)) for n in range(clients)]
+        self.versions: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    def __enter__(self) -> "NowAndThen":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask_on(self, seed: int) -> None:
+        pauses = random.Random(seed)
+        with httpx.Client(base_url=self._url, timeout=30) as client:
+            while not self._over.wait(pauses.uniform(0, 1.5)):
+                try:
+                    answer = client.post("/v1/classify", json={"inputs": TEXT})
+                    self.versions[answer.raise_for_status().json()["version"]] += 1
+                except httpx.HTTPError as error:
+                    self.failed.append(repr(error))
+
+
+@pytest.mark.chaos
+def test_who_keeps_a_connection_loses_nothing_while_processes_are_replaced(
+    up: Up, url: str, tiny_uri: str
+) -> None:
+    """HAProxy is reloaded several times on the way."""
+    port = int(url.rpartition(":")[2])
+    with NowAndThen(url, clients=12) as clients:
+        deployed(up, tiny_uri, port, version="8", code="of another release")
+        wait_for(lambda: clients.versions["8"] > 100 or clients.failed)
+    assert clients.failed == []
+    assert clients.versions["7"] and clients.versions["8"]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_it_listens_on_the_loopback_alone(up: Up, url: str) -> None:

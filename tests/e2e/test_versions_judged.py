@@ -39,48 +39,48 @@ def test_a_run_leaves_a_page_and_the_rows_with_their_answers(demo):
     assert sum(a == b for a, b in said) / len(rows) == report["accuracy"]
 
 
-def test_a_weaker_version_is_published_but_does_not_become_champion(demo, weak, weak_model, run):
+def test_a_weaker_version_is_published_but_does_not_become_champion(demo, weak, weak_model, here):
     assert weak.code == 4
     (said,) = [line for line in weak.err.splitlines() if line.startswith("bigmodel: ")]
     assert f"{weak_model} doesn't become champion: it is worse: macro-F1 0." in said
     assert said.endswith(f"bigmodel models promote {weak_model} champion --force WHY")
-    assert run("models", "show", "reviews@champion", "--json", cwd=demo.folder).json["model"] == (
+    assert here("models", "show", "reviews@champion", "--json", cwd=demo.folder).json["model"] == (
         "reviews@1"
     )
-    again = run("models", "promote", weak_model, "champion", cwd=demo.folder)
+    again = here("models", "promote", weak_model, "champion", cwd=demo.folder)
     assert again.code == 4 and "it is worse" in again.err
 
 
-def test_two_versions_are_compared(demo, weak_model, run):
+def test_two_versions_are_compared(demo, weak_model, run, here):
     found = run("compare", weak_model, "reviews@1", "--json", cwd=demo.folder).json
     assert found["verdict"] == "better" and found["macro_f1"]["low"] > 0.1
     assert found["rows"] > 900 and found["mcnemar"]["p"] < 1e-6
     assert len(pq.read_table(found["differing"])) > 100
-    people = run("compare", "reviews@1", weak_model, cwd=demo.folder)
+    people = here("compare", "reviews@1", weak_model, cwd=demo.folder)
     assert f"{weak_model} is worse: " in people.out
 
 
 def test_what_is_forced_is_kept_with_its_reason_and_is_taken_back_by_one_command(
-    demo, weak_model, run
+    demo, weak_model, here
 ):
-    forced = run(
+    forced = here(
         "models", "promote", weak_model, "champion", "--force", "演示", "--json", cwd=demo.folder
     )
     assert forced.json["gate"]["passed"] is False and forced.json["aliases"] == ["champion"]
-    last = run("models", "show", weak_model, "--json", cwd=demo.folder).json["moves"][-1]
+    last = here("models", "show", weak_model, "--json", cwd=demo.folder).json["moves"][-1]
     assert last["why"] == "演示" and last["numbers"]["verdict"] == "worse"
-    stays = run("models", "delete", weak_model, cwd=demo.folder)
+    stays = here("models", "delete", weak_model, cwd=demo.folder)
     assert stays.code == 4 and "is champion and stays" in stays.err
-    assert run("models", "rollback", "reviews", "--json", cwd=demo.folder).json["model"] == (
+    assert here("models", "rollback", "reviews", "--json", cwd=demo.folder).json["model"] == (
         "reviews@1"
     )
-    assert run("models", "delete", weak_model, cwd=demo.folder).code == 0
-    gone = run("evaluate", weak_model, cwd=demo.folder)
+    assert here("models", "delete", weak_model, cwd=demo.folder).code == 0
+    gone = here("evaluate", weak_model, cwd=demo.folder)
     assert gone.code == 4 and "has no version" in gone.err
 
 
-def test_a_file_without_labels_is_one_sentence(demo, run, tmp_path):
+def test_a_file_without_labels_is_one_sentence(demo, here, tmp_path):
     file = tmp_path / "评论.csv"
     file.write_text("text\n房间很干净\n", encoding="utf-8")
-    done = run("evaluate", "reviews@1", "--data", file, cwd=demo.folder)
+    done = here("evaluate", "reviews@1", "--data", file, cwd=demo.folder)
     assert done.code == 3 and "no column 'label' (found: text)" in done.err.splitlines()[-1]

@@ -4,6 +4,8 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -54,11 +56,17 @@ def fitted(small: MakeRecipe, prepared: Callable[[str], PreparedData]) -> Callab
 
 
 @pytest.fixture(scope="session")
-def mlflow_storage(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with MLflow's database: it takes seconds, so whoever uses it takes own names."""
-    storage = str(tmp_path_factory.mktemp("storage"))
-    open_client(storage, None)
+def new_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with MLflow's database, which takes seconds to make: for copies alone."""
+    storage = tmp_path_factory.mktemp("new-storage")
+    open_client(str(storage), None)
     return storage
+
+
+@pytest.fixture(scope="session")
+def mlflow_storage(new_storage: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One for all tests: whoever uses it takes own names."""
+    return str(copytree(new_storage, tmp_path_factory.mktemp("storage"), dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="session")

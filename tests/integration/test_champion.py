@@ -22,8 +22,9 @@ from jobs.versions import beside
 
 
 @pytest.fixture
-def publish(tiny, reviews, tmp_path):
+def publish(tiny, reviews, new_storage, tmp_path):
     """Publish the tiny model as a version, with test rows of its own that it doesn't know."""
+    shutil.copytree(new_storage, tmp_path, dirs_exist_ok=True)
     registry = Registry(str(tmp_path))
 
     def publish(*, temperature=1.0):

@@ -14,8 +14,11 @@ from click.testing import CliRunner
 from torch import nn
 
 from bigmodel.artifact import Artifact
+from bigmodel.config import ServeConfig
 from bigmodel.data.schema import LabelSet
+from bigmodel.engines import InOnnxRuntime
 from bigmodel.errors import ModelError, RecipeError
+from bigmodel.explanation import explain
 from bigmodel.export import network
 from bigmodel.export.network import compare, export, to_onnx
 from bigmodel.models import Residual, build_model
@@ -25,6 +28,8 @@ from bigmodel.storage import folder
 from bigmodel.text.encoder import EncoderRecipe
 from bigmodel.text.features import NgramTable
 from jobs.cli import main
+from serve.loading import load
+from serve.wanted import Pinned
 
 pytest.importorskip("onnx", reason="pip install 'bigmodel[onnx]'")
 pytest.importorskip("onnxscript", reason="pip install 'bigmodel[onnx]'")
@@ -102,6 +107,30 @@ def test_every_kind_answers_in_onnx_as_in_torch(large):
     assert sizes == {"ids": ["texts", "length"]} | dict.fromkeys(beside, ["texts", "ngrams"])
     assert not {node.op_type for node in graph.node} & {"Loop", "Scan", "If"}
     assert np.ptp(expected[:, 0]) > 100 * network.TOLERANCE
+
+
+def in_onnx_runtime(artifact: Artifact, out: Path) -> Predictor:
+    return Predictor(artifact, network=InOnnxRuntime((out / "model.onnx").read_bytes()))
+
+
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], TEXTS[1:2], TEXTS * 20])
+def test_every_kind_scores_in_a_replica_with_onnx_runtime_as_in_torch(large, texts):
+    artifact, out = large
+    found = in_onnx_runtime(artifact, out).probabilities(texts)
+    np.testing.assert_allclose(found, Predictor(artifact).probabilities(texts), atol=1e-5)
+
+
+def test_a_replica_that_is_to_use_onnx_runtime_exports_what_it_loads(train_tiny, tmp_path):
+    artifact = train_tiny("mlp")
+    version = Pinned(uri=str(tmp_path / "a"), digest=artifact.save(str(tmp_path / "a")))
+    plain, quick = (load("reviews", version, ServeConfig(engine=e)) for e in ("torch", "onnx"))
+    assert isinstance(quick.predictor._score.__self__.model, InOnnxRuntime)
+    expected, found = (each.predictor.predict(TEXTS, top_k=2) for each in (plain, quick))
+    for one, other in zip(expected, found, strict=True):
+        assert [label for label, _ in one.labels] == [label for label, _ in other.labels]
+        assert dict(one.labels) == pytest.approx(dict(other.labels), abs=1e-5)
+    words = explain(quick.predictor.artifact, "手机电池不耐用", label=0, budget_s=60)
+    assert words and words == explain(artifact, "手机电池不耐用", label=0, budget_s=60)
 
 
 @pytest.mark.parametrize("cuts", [[0, 7], [0, 1, 2, 7], list(range(8))])

@@ -15,7 +15,7 @@ from bigmodel.data import prepare as stage
 from bigmodel.data.prepare import find_prepared, prepare
 from bigmodel.data.prepared import PreparedData, find_rows
 from bigmodel.errors import DataError
-from bigmodel.recipe import make_recipe
+from bigmodel.recipe import load_recipe, make_recipe
 
 MESSY = [
     "\ufefftext,label",
@@ -292,11 +292,10 @@ from bigmodel.cluster.session import ray_session
 from bigmodel.data import prepare as stage
 from bigmodel.recipe import load_recipe
 
-stage.PIECE_BYTES = stage.FEWEST_BYTES = 1 << 13
+stage.PIECE_BYTES = stage.FEWEST_BYTES = int(sys.argv[3])
 with ray_session(num_cpus=int(sys.argv[2])):
     for model in ([], ["model.kind=mlp", "model.residual=true"]):
-        prepared = stage.prepare(load_recipe(sys.argv[1], model))
-    assert prepared.summary["unlabelled"] > 300
+        stage.prepare(load_recipe(sys.argv[1], model))
 """
 
 SAME = """
@@ -306,24 +305,36 @@ storage = "storage"
 train = "评论.csv"
 unlabelled = "语料.txt"
 """
+SMALL = 1 << 13
 
 
-def test_the_bytes_do_not_depend_on_the_cpus(tmp_path):
-    written = []
-    for num_cpus in (1, 2, 4):
-        home = tmp_path / f"{num_cpus} CPUs"
-        home.mkdir()
-        write_csv(home / "评论.csv", labelled())
-        recipe = home / "recipe.toml"
-        recipe.write_text(SAME)
-        more = [f"{text}。{text}" for text, _ in labelled()]
-        (home / "语料.txt").write_text("\n".join([*more[:300], *more]))
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-        command = [sys.executable, "-c", ELSEWHERE, str(recipe), str(num_cpus)]
-        subprocess.run(command, env=environment, check=True, timeout=240)
-        written.append(bytes_of(home / "storage"))
-    assert sum(name.endswith(".arrow") for name in written[0]) > 12  # several parts of each kind
-    assert written[0] == written[1] == written[2]
+def with_texts(home: Path) -> Path:
+    """A recipe in a new folder, with many texts beside the labelled ones."""
+    home.mkdir()
+    write_csv(home / "评论.csv", labelled())
+    more = [f"{text}。{text}" for text, _ in labelled()]
+    (home / "语料.txt").write_text("\n".join([*more[:300], *more]))
+    recipe = home / "recipe.toml"
+    recipe.write_text(SAME)
+    return recipe
+
+
+@pytest.mark.parametrize("num_cpus", [1, pytest.param(2, marks=pytest.mark.chaos)])
+def test_the_bytes_do_not_depend_on_the_cpus(num_cpus, ray_local, tmp_path, monkeypatch):
+    """The session's Ray has four."""
+    for name in ("PIECE_BYTES", "FEWEST_BYTES"):
+        monkeypatch.setattr(stage, name, SMALL)
+    recipe = with_texts(tmp_path / "four")
+    for model in ([], ["model.kind=mlp", "model.residual=true"]):
+        prepared = prepare(load_recipe(recipe, model))
+    assert prepared.summary["unlabelled"] > 300
+    by_four = bytes_of(tmp_path / "four" / "storage")
+    assert sum(name.endswith(".arrow") for name in by_four) > 12  # several parts of each kind
+    recipe = with_texts(tmp_path / "fewer")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    command = [sys.executable, "-c", ELSEWHERE, recipe, str(num_cpus), str(SMALL)]
+    subprocess.run(command, env=environment, check=True, timeout=240)
+    assert bytes_of(tmp_path / "fewer" / "storage") == by_four
 
 
 def test_what_is_prepared_does_not_depend_on_the_size_of_the_pieces(

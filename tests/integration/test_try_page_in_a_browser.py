@@ -1,11 +1,12 @@
 """The page to try a model, typed into and clicked in a real browser, before a real endpoint."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from socket import socket
 from time import monotonic, sleep
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -72,13 +73,22 @@ def listening(app: ASGIApp) -> Iterator[str]:
 
 @pytest.fixture
 def started() -> Iterator[Callable[..., str]]:
-    """An artefact -> the address of its endpoint, until the test ends."""
+    """An artefact -> the address of its endpoint, with `others` by name, until the test ends."""
     with ExitStack() as until_the_end:
 
-        def start(artifact: Artifact, *, keys: OneKey | None = None, **limits: float) -> str:
-            served = Served.of(Predictor(artifact), name="reviews", version="7", digest="d")
+        def start(
+            artifact: Artifact,
+            *,
+            keys: OneKey | None = None,
+            others: Mapping[str, Artifact] = MappingProxyType({}),
+            **limits: float,
+        ) -> str:
+            models = [
+                Served.of(Predictor(one), name=name, version="7", digest="d")
+                for name, one in {"reviews": artifact, **others}.items()
+            ]
             config = ServeConfig.model_validate({"page": True, "limits": limits})
-            app = endpoint(Models([served]), config, keys=keys)
+            app = endpoint(Models(models), config, keys=keys)
             return until_the_end.enter_context(listening(app))
 
         yield start
@@ -320,6 +330,45 @@ def test_of_many_labels_the_likeliest_are_shown(browser, started, tiny):
     assert browser.shown("#more") == "The 8 likeliest of 14 labels."
 
 
+def choose(browser: Browser, name: str) -> None:
+    """As with the mouse: a list that is open is drawn by the system, where no test can click."""
+    browser.click("#models")
+    browser.see(f"$('models').value = {name!r}; $('models').dispatchEvent(new Event('change'))")
+    browser.see("$('text').focus()")
+    browser.wait(f"model.name === {name!r} && $('models').value === {name!r}")
+
+
+def test_of_several_models_one_is_chosen(browser, started, tiny):
+    others = {"opinions": named(tiny, "差评", "好评"), "topics": with_fourteen_labels(tiny)}
+    browser.open(started(tiny, others=others))
+    browser.wait("$('models').checkVisibility()")
+    assert browser.shown("#models").split() == ["reviews", "opinions", "topics"]
+    for name, artifact, bars in (
+        ("opinions", others["opinions"], 2),
+        ("topics", others["topics"], 1),
+    ):
+        choose(browser, name)
+        assert browser.shown("h1") == name and not browser.shown("#result")
+        ask(browser, BAD)
+        (expected,) = Predictor(artifact).predict([BAD], top_k=bars)
+        shown = [f"{label}\n{100 * score:.1f}%" for label, score in expected.labels]
+        assert browser.shown("#bars").split("\n") == "\n".join(shown).split("\n")
+        assert browser.shown("#by") == f"{name} · version 7"
+        assert browser.shown("#more").endswith(" are shown for reviews alone.")
+        assert ("labels after the likeliest" in browser.shown("#more")) is (bars == 1)
+        assert not browser.shown("#explained")
+    choose(browser, "reviews")
+    ask(browser, BAD)
+    assert browser.shown("#explained") and not browser.shown("#more")
+    assert browser.problems == []
+
+
+def test_one_model_alone_is_no_choice(browser, started, tiny):
+    browser.open(started(tiny))
+    browser.wait("model !== null")
+    assert not browser.shown("#choice")
+
+
 def test_names_and_texts_are_never_markup(browser, started, tiny):
     browser.open(started(named(tiny, EVIL, "正面" + EVIL)))
     ask(browser, EVIL + BAD)
@@ -334,7 +383,8 @@ def test_a_telephone_does_not_scroll_sideways_and_all_can_be_read(
     window, browser, started, tiny, dark
 ):
     browser.screen(375, dark=dark)
-    browser.open(started(with_fourteen_labels(tiny), keys=OneKey()))
+    others = {"a-name-that-is-as-long-as-they-come-and-then-some-more": tiny}
+    browser.open(started(with_fourteen_labels(tiny), keys=OneKey(), others=others))
     browser.wait("!document.getElementById('key-form').hidden")
     assert browser.see(WIDTH) <= 375 and browser.see(FAINT) == []
     give_key(browser, KEY)

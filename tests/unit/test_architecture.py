@@ -7,7 +7,7 @@ import pytest
 from sources import FILES, imported
 
 ORDER = [
-    ("errors", "progress", "__init__"),
+    ("errors", "progress", "loopback", "repeating", "__init__"),
     ("client", "config"),
     ("recipe",),
     ("remote", "storage"),
@@ -18,7 +18,7 @@ ORDER = [
     ("abstention",),
     ("manifest",),
     ("artifact",),
-    ("predictor", "export", "attribution", "explanation"),
+    ("predictor", "engines", "export", "attribution", "explanation"),
     ("data",),
     ("training",),
     ("inspection",),
@@ -34,7 +34,7 @@ ORDER = [
 WITHOUT_RAY = (
     "errors", "config", "recipe", "remote", "storage", "progress", "text", "models", "metrics",
     "golden", "manifest", "artifact", "predictor", "attribution", "explanation", "export",
-    "data.schema", "data.batches",
+    "engines", "data.schema", "data.batches",
     "data.files", "data.encodings", "data.records", "data.look", "data.head", "data.parse",
     "data.sources", "data.read", "data.duplicates", "data.split", "data.refusals", "data.quality",
     "data.prepared", "data.history", "data.tasks", "training.loop", "training.newton",
@@ -49,7 +49,8 @@ WITHOUT_RAY = (
 )  # fmt: skip
 
 SERVE_IMPORTS = {
-    "config", "artifact", "predictor", "registry", "errors", "storage", "explanation",
+    "config", "artifact", "engines", "predictor", "registry", "errors", "storage", "explanation",
+    "loopback", "repeating",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from bigmodel.cluster.session import ray_session
 from bigmodel.errors import ClusterError, DataError, ModelError, RecipeError
 from jobs.cli import VERBS, main
 from jobs.deploy import show as show_deployed
@@ -252,3 +253,28 @@ def test_our_error_is_found_under_what_ray_wraps_around_it():
 
     assert user_error(WorkerGroupError()) is TaskError.cause
     assert user_error(ValueError("no")) is None
+
+
+def test_what_ray_lost_is_a_sentence_of_the_cluster_and_what_our_code_raised_there_is_not():
+    exceptions = pytest.importorskip("ray.exceptions")
+    done = run(ending_with(exceptions.ActorDiedError()))
+    assert done.exit_code == 5
+    assert done.stderr.startswith(
+        "bigmodel: Ray lost what it ran for us (ActorDiedError: The actor"
+    )
+    assert done.stderr.count("\n") == 1
+    ours = exceptions.RayTaskError("f", "Traceback …", ValueError("no"))
+    assert user_error(ours) is user_error(exceptions.ActorDiedError(ours)) is None
+
+
+def test_a_ray_that_does_not_start_is_one_too(monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+
+    def init(*_: object, **__: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ClusterError, match=r"doesn't start on this machine \(The current node"):
+        with ray_session():
+            pass

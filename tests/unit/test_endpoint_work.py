@@ -19,6 +19,7 @@ from bigmodel.predictor import Predictor
 from serve.batching import MicroBatch
 from serve.models import Models, Served
 from serve.schemas import is_blank
+from serve.work import EXPLAINING_S
 
 CUT = {"truncate": True}
 
@@ -94,6 +95,21 @@ def test_explaining_ends_with_the_deadline(
     over.set()
     check_problem(response, 504, "deadline")
     assert len(budgets) == 1 and 0 <= budgets[0] <= 0.12
+
+
+def test_no_text_keeps_the_one_who_explains_for_long(
+    tiny_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = []
+
+    def note(*_: Any, budget_s: float, **__: Any) -> tuple[()]:
+        budgets.append(budget_s)
+        return ()
+
+    monkeypatch.setattr("bigmodel.explanation.explain", note)
+    body = {"inputs": ["好", "差"], "parameters": {"explain": True}}
+    assert tiny_endpoint.classify(body).status_code == 200  # its deadline is a minute
+    assert budgets == [EXPLAINING_S, EXPLAINING_S]
 
 
 TEXTS = st.text(min_size=1, max_size=60).filter(lambda text: not is_blank(text))

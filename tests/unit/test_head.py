@@ -85,7 +85,7 @@ def test_all_that_was_started_is_found_and_ended(family: Any) -> None:
 
 
 def test_what_does_not_hear_is_killed(family: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "SECONDS_TO_END", 0.3)
+    monkeypatch.setattr(processes, "SECONDS_TO_HEAR", 0.3)
     started, pids = family("deaf")
     started.end()
     assert not living(pids)
@@ -200,6 +200,29 @@ def test_what_a_dead_head_left_behind_is_removed(home: Path, tmp_path: Path) -> 
     assert head.living_head() is None
     assert not folder.exists()
     assert [each.name for each in home.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "put"),
+    [
+        ([{"bigmodel": {}}, {"bigmodel": {}}, {}], [{"applications": []}]),
+        ([{}, {}], []),  # where nobody serves, Serve isn't started for it
+    ],
+)
+def test_the_endpoint_is_taken_away_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]], put: list[dict[str, Any]]
+) -> None:
+    wished: list[dict[str, Any]] = []
+
+    def ask(*_: object, wanted: dict[str, Any] | None = None) -> tuple[int, bytes]:
+        if wanted is None:
+            return 200, json.dumps({"applications": answers.pop(0)}).encode()
+        wished.append(wanted)
+        return 200, b""
+
+    monkeypatch.setattr(head, "_ask", ask)
+    head._end_endpoint(head.Head(8265, 6379, "/tmp/头", "0.1.0", Started(0, (), "头")), "令牌")
+    assert (wished, answers) == (put, [])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"dashboard": 1}', json.dumps({"started": 3})])

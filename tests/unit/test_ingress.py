@@ -27,6 +27,9 @@ defaults
     timeout http-keep-alive 90s
     timeout connect 5s
     timeout server 60s
+    errorfile 502 /tmp/x/500.http
+    errorfile 503 /tmp/x/500.http
+    errorfile 504 /tmp/x/500.http
     log global
     log 127.0.0.1:514 local0 info
 frontend prometheus
@@ -79,17 +82,34 @@ def test_a_small_machine_gives_haproxy_one_thread(cores: int, threads: int) -> N
 
 def test_our_lines_are_added_and_nothing_else_changes() -> None:
     added = [line for line in haproxy.edited(WRITTEN).splitlines() if line not in WRITTEN]
-    assert added == [
+    assert [line.partition(" content-type ")[0] for line in added] == [
         "# edited by bigmodel",
         "    timeout http-request 5s",
+        "    http-error status 502",
+        "    http-error status 503",
+        "    http-error status 504",
         "    bind 127.0.0.1:39101",
+        "    unique-id-format %[uuid()]",
+        "    http-request set-var(txn.id) unique-id",
+        "    http-request set-var(txn.id) req.hdr(X-Request-ID)"
+        " if { req.hdr(X-Request-ID) -m reg ^[A-Za-z0-9._-]{1,64}$ }",
         "    http-request set-log-level silent",
         "    http-request set-header X-Forwarded-For %[src]",
+        "    http-response return status 503",
+        "    http-after-response set-status 503 if { status 502 }",
+        "    http-after-response set-header X-Request-ID %[var(txn.id)]"
+        " unless { res.hdr(X-Request-ID) -m found }",
         "    http-after-response set-header connection close if { status 408 413 }",
+        "    http-request return status 503",
         "  bind 127.0.0.1:38404",
     ]
-    kept = [line for line in WRITTEN.splitlines() if line not in haproxy.edited(WRITTEN)]
-    assert kept == ["    bind :39101", "  bind *:38404"]
+    kept = [line.strip() for line in WRITTEN.splitlines() if line not in haproxy.edited(WRITTEN)]
+    assert kept == [
+        *(f"errorfile {status} /tmp/x/500.http" for status in (502, 503, 504)),
+        "bind :39101",
+        'http-request return status 404 content-type text/plain string "nothing"',
+        "bind *:38404",
+    ]
 
 
 def test_edited_twice_is_edited_once() -> None:

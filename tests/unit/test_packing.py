@@ -170,3 +170,7 @@ def test_a_storage_with_a_password_does_not_travel():
 def test_a_model_in_a_relative_folder_is_refused():
     with pytest.raises(RecipeError, match="which the cluster doesn't have"):
         pack_model("models/reviews", S3)
+
+
+def test_what_a_cluster_answers_with_is_named_there_without_an_alias():
+    assert pack_model("reviews", S3, deployed=True).arguments == ("reviews", "--storage", S3)
