@@ -157,8 +157,8 @@ class TuneConfig(Section):
 
     space: dict[str, Dimension] = Field(
         default_factory=dict,
-        description="Dotted key -> {log|range|int = [low, high]} or {choice = [...]}; "
-        "empty: the kind's own space.",
+        description="Dotted key of `model`, `train`, `text` or `data` -> {log|range|int = "
+        "[low, high]} or {choice = [...]}; empty: the kind's own space.",
     )
     recipes: tuple[dict[str, Any], ...] = Field(
         (), description="For searcher = recipes: what each trial changes, as dotted keys."
