@@ -14,16 +14,16 @@ from bigmodel.tuning.search import search
 SPACE = {"train.learning_rate": {"log": [1e-6, 1e-2]}}
 
 
-class Controller:
-    """As Ray Train's: it takes CPUs for workers, and Ray keeps them when it dies."""
-
-    def take(self) -> None:
-        ray.get(placement_group([{"CPU": 1}]).ready())
-
-
 def test_what_a_killed_controller_took_is_given_back_and_what_a_living_one_has_is_not(ray_local):
+    @ray.remote(num_cpus=0)
+    class Controller:
+        """As Ray Train's: it takes CPUs for workers, and Ray keeps them when it dies."""
+
+        def take(self):
+            ray.get(placement_group([{"CPU": 1}]).ready())
+
     before = alive()
-    controller = ray.remote(num_cpus=0)(Controller).remote()
+    controller = Controller.remote()
     ray.get(controller.take.remote())
     assert remove_orphans() == 1 and left(before)
     ray.kill(controller)
