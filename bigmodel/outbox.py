@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bigmodel.connection import Away, answering, open_client
@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 OURS = "kept-"
 """Begins the id of a run that no server knows yet; later it is that run's tag `kept_as`."""
+
+PARENT = "mlflow.parentRunId"
+"""MLflow's own tag of a run below another one, which may be one of OURS."""
 
 PARAMS_A_BATCH = 100
 METRICS_A_BATCH = 1000
@@ -59,15 +62,16 @@ def keep(storage: str, entry: Entry) -> Folder:
     return place
 
 
-def tell(client: Any, storage: str, uri: str | None, entry: Entry) -> bool:
-    """Send an entry after those before it; False if a server didn't take it, and it is kept."""
+def tell(client: Any, storage: str, uri: str | None, *entries: Entry) -> bool:
+    """Send entries after those before them; False if a server took not all, and they are kept."""
     if uri is None:
         with answering(storage, uri):
-            send(client, entry, storage)
+            for entry in entries:
+                send(client, entry, storage)
         return True
-    kept = keep(storage, entry)
+    kept = [keep(storage, entry) for entry in entries]
     upload(client, storage, uri)
-    return not kept.names()
+    return not any(place.names() for place in kept)
 
 
 def upload(client: Any, storage: str, uri: str) -> bool:
@@ -108,6 +112,9 @@ def send(client: Any, entry: Entry, storage: str) -> str:
     """Write an entry to MLflow, which may know parts of it; MLflow's id of the run."""
     from mlflow.entities import Metric, Param, RunTag
 
+    if parent := entry.tags.get(PARENT):
+        known = known_run(client, parent, entry.name, storage)
+        entry = replace(entry, tags={**entry.tags, PARENT: known})
     run_id = known_run(client, entry.run, entry.name, storage) or create(client, entry, storage)
     params = [Param(key, value) for key, value in entry.params.items()]
     for start in range(0, len(params), PARAMS_A_BATCH):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 class Event:
     """A stage as it stands: `done` of `total` units, where these are known; ended or not.
 
-    `said`: a sentence to be shown once, and left standing.
+    `said`: a sentence to be shown once, and left standing. `left_s`: what the stage itself thinks
+    of the time that is left. `table`: a header and rows, for where there is room for them.
     """
 
     stage: str
@@ -23,6 +24,8 @@ class Event:
     note: str = ""
     ended: bool = False
     said: str = ""
+    left_s: float | None = None
+    table: tuple[tuple[str, ...], ...] = ()
 
 
 Listener = Callable[[Event], None]
@@ -38,9 +41,15 @@ class Stage:
         _tell(event)
 
     def update(
-        self, *, done: int | None = None, total: int | None = None, note: str | None = None
+        self,
+        *,
+        done: int | None = None,
+        total: int | None = None,
+        note: str | None = None,
+        left_s: float | None = None,
+        table: tuple[tuple[str, ...], ...] | None = None,
     ) -> None:
-        given = {"done": done, "total": total, "note": note}
+        given = {"done": done, "total": total, "note": note, "left_s": left_s, "table": table}
         self._change(**{name: value for name, value in given.items() if value is not None})
 
     def say(self, sentence: str) -> None:

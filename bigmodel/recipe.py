@@ -33,7 +33,7 @@ KIND_DEFAULTS: dict[str, dict[str, Any]] = {
 MODEL_TABLES = tuple(KIND_DEFAULTS)
 
 PLANNED = {
-    "tune.searcher", "tune.keep", "tune.refit", "cluster"
+    "cluster"
 }  # fmt: skip
 """Keys of the contract that this release has no code for yet: refused, and named as such."""
 
@@ -92,7 +92,7 @@ def make_recipe(tree: dict[str, Any], where: str) -> Recipe:
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with some dotted keys changed, checked again; the kind's defaults don't return."""
-    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    tree = tree_of(recipe)
     for key, value in values.items():
         merge(tree, nested(key, value))
     try:
@@ -101,11 +101,15 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         raise RecipeError(_explain(error)) from None
 
 
+def tree_of(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def to_toml(recipe: Recipe) -> str:
     """The recipe as a file that gives it again, on this machine: its paths are absolute."""
     import tomli_w
 
-    tree = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    tree = tree_of(recipe)
     unread = {*MODEL_TABLES} - {*recipe.model.tables}
     tree["model"] = {key: value for key, value in tree["model"].items() if key not in unread}
     return tomli_w.dumps(tree)

@@ -32,6 +32,8 @@ def show(result: dict[str, Any]) -> "RenderableType":
         rows["champion"] = gate["why"]
     if promise := result.get("promise"):
         rows["promise"] = kept(promise)
+    if search := result.get("search"):
+        rows["search"] = f"{search['trials']} trials, {search['page']}"
     if report := result.get("report"):
         rows["report"] = report
     if answer := result.get("answer"):
@@ -65,18 +67,32 @@ def main(
     from jobs.deploy import check_port
     from jobs.prepare import prepare, result_of
     from jobs.train import check
+    from jobs.tune import check_search
     from serve import ingress
 
     if until == "prepare":
         return result_of(prepare(recipe))
     start = time.monotonic()
-    if resume is not None and recipe.tune:
+    searching = resume if resume and recipe.tune and is_search(recipe, resume) else None
+    if searching:
+        resume = None
+    elif resume is not None and recipe.tune:
         recipe = searched(recipe, resume)
     check(recipe, resume=resume)
+    if recipe.tune and resume is None:
+        check_search(recipe, resume=searching)
     if keep and not in_submitted_job():
         check_port("127.0.0.1", port)
     with ingress.embedded() as variables, ray_session(variables=variables):
-        result = run(recipe, until=until, keep=keep, port=port, text=text, resume=resume)
+        result = run(
+            recipe,
+            until=until,
+            keep=keep,
+            port=port,
+            text=text,
+            resume=resume,
+            searching=searching,
+        )
     return result | {"seconds": time.monotonic() - start}
 
 
@@ -88,18 +104,23 @@ def run(
     port: int,
     text: str,
     resume: str | None = None,
+    searching: str | None = None,
 ) -> dict[str, Any]:
-    """All stages in a row, in the Ray session that is open; what was searched isn't again."""
+    """All stages in a row, in the Ray session that is open. `resume`: a training that was stopped;
+    what was searched for it isn't again. `searching`: a search that was stopped."""
     from bigmodel.registry import Registry
     from jobs.deploy import endpoint, mark_deployed
     from jobs.evaluate import evaluate
     from jobs.gate import promote
     from jobs.train import train
-    from jobs.tune import tune
+    from jobs.tune import tune, winner
 
+    found_by: dict[str, Any] = {}
     if recipe.tune and resume is None:
-        recipe = tune(recipe)[0].recipe
-    version = train(recipe, verb="run", resume=resume)
+        found, found_by["search"] = tune(recipe, resume=searching)
+        version = winner(found, found_by["search"]["run_id"], verb="run")
+    else:
+        version = train(recipe, verb="run", resume=resume)
     report = evaluate(version, storage=recipe.storage)
     metrics = {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
     result: dict[str, Any] = {
@@ -110,6 +131,7 @@ def run(
         "report": report["report"],
         "promise": report["promise"],
         "url": None,
+        **found_by,
     }
     if not version.version:
         log.warning("%s has no number before MLflow's server is back: promote it then", version)
@@ -124,6 +146,13 @@ def run(
         if in_submitted_job():
             mark_deployed(version, registry)
     return result
+
+
+def is_search(recipe: "Recipe", run_id: str) -> bool:
+    """Whether that run is a search, which has to go on as it was begun."""
+    from bigmodel.tuning.stored import StoredSearch
+
+    return StoredSearch(recipe, run_id).exists()
 
 
 def searched(recipe: "Recipe", run_id: str) -> "Recipe":

@@ -50,8 +50,10 @@ def describe(event: progress.Event, seconds: float) -> str:
             rate = event.done / seconds
             if rate >= 10:
                 parts.append(f"{rate:,.0f} {event.unit}/s")
-            if event.total and not event.ended:
+            if event.total and not event.ended and event.left_s is None:
                 parts.append(f"{max(event.total - event.done, 0) / rate:,.0f} s left")
+    if event.left_s is not None and not event.ended:
+        parts.append(f"about {event.left_s:,.0f} s left")
     if event.ended:
         parts.append(f"{seconds:.1f} s")
     return ", ".join(parts)
@@ -83,9 +85,17 @@ class PlainLines:
 
 @contextmanager
 def _live() -> Iterator[None]:
-    """One moving line a running stage; an ended one stays as a line of text."""
-    from rich.console import Console
+    """One moving line a running stage, below its table if it has one; an ended one stays as a line
+    of text."""
+    from rich.console import Console, RenderableType
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+    tables: dict[str, RenderableType] = {}
+
+    class Display(Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from list(tables.values())
+            yield from super().get_renderables()
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
@@ -97,13 +107,28 @@ def _live() -> Iterator[None]:
         if event.said:
             console.print(f"{event.stage}: {event.said}", highlight=False, markup=False)
             return
+        if event.table:
+            tables[event.stage] = _grid(event.table)
         task, began = tasks[event.stage]
         said = f"{event.stage}: {describe(event, time.monotonic() - began)}".rstrip(": ")
         display.update(task, description=said)
         if event.ended:
+            tables.pop(event.stage, None)
             display.remove_task(tasks.pop(event.stage)[0])
             console.print(said, highlight=False, markup=False)
 
-    with Progress(*columns, console=console, transient=True) as display:
+    with Display(*columns, console=console, transient=True) as display:
         with progress.listening(listener):
             yield
+
+
+def _grid(rows: tuple[tuple[str, ...], ...]) -> "Table":
+    """A header and rows; what looks like Rich's markup in them is text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    header, *lines = rows
+    grid = Table(*header, box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for line in lines:
+        grid.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in line))
+    return grid

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bigmodel.config import Recipe
     from bigmodel.data.prepared import PreparedRows
     from bigmodel.registry import Version
+    from bigmodel.training.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,18 @@ def check(recipe: "Recipe", *, resume: str | None = None) -> None:
     check_files(recipe)
 
 
-def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -> "Version":
+def train(
+    recipe: "Recipe",
+    *,
+    verb: str = "train",
+    resume: str | None = None,
+    search: str = "",
+    weights: "Checkpoint | None" = None,
+) -> "Version":
     """A new version of the recipe's model, its run tracked; the metrics are the valid split's.
 
-    `resume`: the run of one that was stopped on the way, which now goes on.
+    `resume`: the run of one that was stopped on the way, which now goes on. `search`: the run that
+    found the recipe. `weights`: what it trained already, to be sealed as they are.
     """
     from bigmodel import tracking
     from bigmodel.data.prepare import prepare
@@ -90,7 +99,8 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
         _name_unfinished(recipe)
     with tracking.run(recipe, recipe.storage, verb=verb, resume=resume) as run:
         prepared = prepare(recipe)
-        run.tag(data_id=prepared.summary["data_id"])
+        found_by = {"search": search} if search else {}
+        run.tag(data_id=prepared.summary["data_id"], **found_by)
         check_folds(prepared, recipe)
         _check_gate(prepared, recipe)
         fitted = fit(
@@ -99,6 +109,7 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
             run_id=run.run_id,
             grows=in_submitted_job(),
             resume=resume is not None,
+            weights=weights,
         )
         for epoch in fitted.epochs:
             run.log(epoch, step=int(epoch["epoch"]))
@@ -111,7 +122,7 @@ def train(recipe: "Recipe", *, verb: str = "train", resume: str | None = None) -
         fitted.run.remove()
         own = beside(version, recipe.storage)
         own.keep_known(prepared)
-        about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id)}
+        about = {"curves": _curves(fitted.epochs), "run": _facts(recipe, run.run_id) | found_by}
         own.keep_run(about)
         if recipe.evaluate.folds:
             answered = cross_validate(prepared, recipe)

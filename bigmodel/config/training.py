@@ -157,10 +157,39 @@ class TuneConfig(Section):
 
     space: dict[str, Dimension] = Field(
         default_factory=dict,
-        description="Dotted key -> {log|range|int = [low, high]} or {choice = [...]}; "
-        "empty: the kind's own space.",
+        description="Dotted key of `model`, `train`, `text` or `data` -> {log|range|int = "
+        "[low, high]} or {choice = [...]}; empty: the kind's own space.",
     )
-    num_trials: int = Field(8, gt=0, description="Recipes to try; the first is the recipe itself.")
-    scheduler: Literal["asha", "none"] = Field("asha", description="asha stops poor trials early.")
+    recipes: tuple[dict[str, Any], ...] = Field(
+        (), description="For searcher = recipes: what each trial changes, as dotted keys."
+    )
+    num_trials: int = Field(
+        8, gt=0, description="Recipes to try at most; the first is the recipe itself."
+    )
+    searcher: Literal["tpe", "random", "grid", "recipes"] = Field(
+        "tpe",
+        description="tpe learns from what was tried (Optuna's); grid tries every point of whole "
+        "numbers and choices; recipes those listed.",
+    )
+    scheduler: Literal["asha", "median", "none"] = Field(
+        "asha",
+        description="asha stops trials below the best third of their time; median those below the "
+        "middle one.",
+    )
+    grace_epochs: int = Field(2, gt=0, description="No trial is stopped before.")
     metric: Literal["macro_f1", "accuracy"] = Field("macro_f1", description="On the valid split.")
     time_budget_s: float | None = Field(None, gt=0, description="No new epochs after this time.")
+    cpus: float = Field(1.0, gt=0, description="Of each worker of a trial.")
+    gpus: float = Field(0.0, ge=0, description="Of each worker of a trial; parts of one are fine.")
+    keep: int = Field(1, ge=0, description="Trials whose weights stay with the search.")
+    refit: bool = Field(
+        True,
+        description="Train the best recipe anew, with its checkpoints; false: take its trial's "
+        "weights.",
+    )
+
+    @model_validator(mode="after")
+    def _has_recipes(self) -> "TuneConfig":
+        if (self.searcher == "recipes") != bool(self.recipes):
+            raise ValueError('give tune.recipes with searcher = "recipes", and only then')
+        return self

@@ -85,35 +85,35 @@ def whisker(
     """
     if interval is None:
         return Html("")
-    low, high = (_place(end, axis) for end in interval)
+    low, high = (place(end, axis) for end in interval)
     middle = 'y1="50%" y2="50%"'
     parts = [f'<line class="rule" x1="0" x2="100%" {middle}/>']
     if mark is not None:
-        at = _place(mark, axis)
+        at = place(mark, axis)
         parts.append(f'<line class="mark" x1="{at}" x2="{at}" y1="0" y2="100%"/>')
     parts.append(f'<line class="one" x1="{low}" x2="{high}" {middle}/>')
-    parts.append(f'<circle class="one" cx="{_place(value, axis)}" cy="50%" r="4"/>')
+    parts.append(f'<circle class="one" cx="{place(value, axis)}" cy="50%" r="4"/>')
     label = f"{percent(value)} ({percent(interval[0])} – {percent(interval[1])})"
     return Html(f'<svg class="whisker" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
 
 def curves(series: Mapping[Words, Points], *, title: Words, shares: bool) -> Html:
     """A line a name (two at most) over whole numbers, with their legend; nothing of no points."""
-    points = [point for line in series.values() for point in line]
+    points = [point for one in series.values() for point in one]
     if not points:
         return Html("")
     first, last = min(x for x, _ in points), max(x for x, _ in points)
-    heights = _ticks(min(y for _, y in points), max(y for _, y in points))
+    heights = ticks(min(y for _, y in points), max(y for _, y in points))
     across, up = (first, max(last, first + 1)), (heights[0], heights[-1])
     show = (
         "{:.0%}" if shares and heights[1] - heights[0] >= 0.01 else "{:.1%}" if shares else "{:g}"
     )
-    left = {_height(tick, up): show.format(tick) for tick in heights}
-    below = {_place(tick, across): f"{tick:g}" for tick in sorted({first, last})}
+    left = {height(tick, up): show.format(tick) for tick in heights}
+    below = {place(tick, across): f"{tick:g}" for tick in sorted({first, last})}
     lines = [
-        _line(line, across, up, name) for line, name in zip(series.values(), _SERIES, strict=False)
+        line(one, across, up, name) for one, name in zip(series.values(), _SERIES, strict=False)
     ]
-    return Html(_legend(series) + _plot(title, left=left, below=below, parts=lines))
+    return Html(_legend(series) + plot(title, left=left, below=below, parts=lines))
 
 
 def diagonal(points: Points, *, title: Words) -> Html:
@@ -121,16 +121,14 @@ def diagonal(points: Points, *, title: Words) -> Html:
     if not points:
         return Html("")
     ends = (0.0, 1.0)
-    left = {_height(tick / 4, ends): f"{tick / 4:.0%}" for tick in range(5)}
-    below = {_place(tick / 4, ends): f"{tick / 4:.0%}" for tick in range(5)}
+    left = {height(tick / 4, ends): f"{tick / 4:.0%}" for tick in range(5)}
+    below = {place(tick / 4, ends): f"{tick / 4:.0%}" for tick in range(5)}
     equal = '<line class="mark" x1="0" y1="100%" x2="100%" y2="0"/>'
     dots = "".join(
-        f'<circle class="one" cx="{_place(x, ends)}" cy="{_height(y, ends)}" r="3"/>'
+        f'<circle class="one" cx="{place(x, ends)}" cy="{height(y, ends)}" r="3"/>'
         for x, y in points
     )
-    return _plot(
-        title, left=left, below=below, parts=[equal, _line(points, ends, ends, "one"), dots]
-    )
+    return plot(title, left=left, below=below, parts=[equal, line(points, ends, ends, "one"), dots])
 
 
 def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
@@ -185,17 +183,17 @@ def _cells(row: Sequence[int], own: int) -> Iterator[str]:
         yield f'<td class="{kind}" style="--share:{shade:.2f}">{shown}</td>'
 
 
-def _place(value: float, axis: Axis) -> str:
+def place(value: float, axis: Axis) -> str:
     low, high = axis
     return f"{100 * min(1.0, max(0.0, (value - low) / (high - low))):.2f}%"
 
 
-def _height(value: float, axis: Axis) -> str:
+def height(value: float, axis: Axis) -> str:
     """As `_place`, from the bottom."""
-    return _place(axis[1] - value + axis[0], axis)
+    return place(axis[1] - value + axis[0], axis)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers from below the least to above the largest."""
     span = max(high - low, abs(high) / 100, 1e-6)
     power = 10.0 ** math.floor(math.log10(span / 3))
@@ -204,16 +202,16 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 12) for n in range(first, max(last, first + 1) + 1)]
 
 
-def _line(points: Points, across: Axis, up: Axis, name: str) -> str:
+def line(points: Points, across: Axis, up: Axis, name: str) -> str:
     """A line over the whole plot: it is drawn in hundredths, and stretched."""
-    places = (f"{_place(x, across)[:-1]},{_height(y, up)[:-1]}" for x, y in points)
+    places = (f"{place(x, across)[:-1]},{height(y, up)[:-1]}" for x, y in points)
     return (
         '<svg width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none" '
         f'overflow="visible"><polyline class="{name} curve" points="{" ".join(places)}"/></svg>'
     )
 
 
-def _plot(
+def plot(
     title: Words, *, left: Mapping[str, str], below: Mapping[str, str], parts: Sequence[str]
 ) -> Html:
     """A frame with figures at places to the left and below, and what is drawn in it."""

@@ -51,7 +51,7 @@ def machines_that_leave() -> set[str]:
     return set(state.get_draining_nodes())
 
 
-def looking(look: Callable[[], None], *, every_s: float) -> AbstractContextManager[None]:
+def looking(look: Callable[[], object], *, every_s: float) -> AbstractContextManager[None]:
     """Call `look` again and again while the block runs; while Ray's store is away, in vain."""
     return repeating(look, every_s=every_s, in_vain=RayError)
 

@@ -16,9 +16,9 @@ from bigmodel.training.checkpoints import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
 
-_OF_MACHINES = ("num_workers", "use_gpu", "max_failures", "checkpoint_s")
+OF_MACHINES = ("num_workers", "use_gpu", "max_failures", "checkpoint_s")
 _MAY_CHANGE = {
-    f"train.{name}" for name in (*_OF_MACHINES, "early_stop", "learning_rate", "clip_norm")
+    f"train.{name}" for name in (*OF_MACHINES, "early_stop", "learning_rate", "clip_norm")
 }
 """Keys with which a stopped run may go on otherwise; all others of these sections make another."""
 _SECTIONS = ("text.", "model.", "train.")
@@ -133,7 +133,7 @@ class StoredRun:
         """The recipe as it is given, with the model, texts and training that a search had found
         when the run was started; how many train it, and how often they may fail, is as given."""
         before = self.as_started()
-        kept = {name: getattr(self.recipe.train, name) for name in _OF_MACHINES}
+        kept = {name: getattr(self.recipe.train, name) for name in OF_MACHINES}
         train = before.train.model_copy(update=kept)
         update = {"model": before.model, "text": before.text, "train": train, "tune": None}
         return self.recipe.model_copy(update=update)

@@ -3,7 +3,7 @@
 import logging
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,8 +29,8 @@ from bigmodel.training import news
 from bigmodel.training.calibration import calibrated
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.ingest import training_data
-from bigmodel.training.rows import TrainingData
 from bigmodel.training.runs import StoredRun
+from bigmodel.training.told import GO_ON, Told
 from bigmodel.training.worker import train_worker
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ _LAST_CHECKPOINT_S = 20.0  # at most, that a run which is stopped takes for it
 _OTHERS_GONE = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|remote process exited"
 )  # as gloo and NCCL say it
-_GO_ON = "the same command with --resume {} goes on"
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,15 @@ def fit(
     run_id: str,
     grows: bool = False,
     resume: bool = False,
+    weights: Checkpoint | None = None,
 ) -> Fitted:
     """Train on `train.num_workers` processes, calibrate on the valid split, seal.
 
     `grows`: the cluster may bring more machines, so workers that find no room yet are waited for.
     `resume`: go on from the run's checkpoints; it must have been started with the same recipe and
-    rows. The artefact stands under `storage/models/<name>/<run_id>`, whole or not at all. The run's
-    own folder stays until it is removed, so that whoever publishes the artefact can go on too.
+    rows. `weights`: of a trial that trained them on these rows; they are only sealed. The artefact
+    stands under `storage/models/<name>/<run_id>`, whole or not at all. The run's own folder stays
+    until it is removed, so that whoever publishes the artefact can go on too.
     """
     use_gpu = check_resources(recipe, grows=grows)
     run = StoredRun(recipe, run_id)
@@ -99,10 +100,14 @@ def fit(
         run.check_rows(prepared)
     else:
         run.begin(prepared)
+    if weights:
+        run.keep_weights(weights)
     data = training_data(prepared, recipe)
     place = folder(recipe.storage).child(f"models/{recipe.name}/{run_id}")
     with _leaving_a_way_on(run):
-        ended = run.weights() or _train(run, data, use_gpu=use_gpu)
+        ended = run.weights() or fit_on_workers(
+            run, ray.put(data), num_rows=len(data.train), use_gpu=use_gpu
+        )
         with progress.stage("seal", total=len(data.valid)) as stage:
             if not (sealed := _sealed(place) if resume else None):
                 artifact = calibrated(recipe, prepared, ended.tensors, data)
@@ -120,7 +125,7 @@ def _leaving_a_way_on(run: StoredRun) -> Iterator[None]:
         with suppress(BigModelError):  # the storage may be what is wrong: that is told
             run.remove_if_empty()
             if isinstance(error, KeyboardInterrupt) and run.can_go_on():
-                log.warning("stopped; %s", _GO_ON.format(run.run_id))
+                log.warning("stopped; %s", GO_ON.format(run.run_id))
         raise
 
 
@@ -133,18 +138,27 @@ def _sealed(place: Folder) -> Artifact | None:
         return None
 
 
-def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
+def fit_on_workers(
+    run: StoredRun,
+    data: Any,
+    *,
+    num_rows: int,
+    use_gpu: bool,
+    each: Mapping[str, float] | None = None,
+    on_epoch: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Checkpoint:
     """The weights that training ends with; each attempt is a new run of Ray Train, which goes on
-    from the newest checkpoint."""
+    from the newest checkpoint. `data`: a reference to TrainingData with `num_rows` training rows.
+    `each`: what Ray sets aside for a worker. `on_epoch` hears of epochs; of quick ones not of all.
+    """
     config = run.recipe.train
-    with progress.stage("train", total=config.epochs * len(data.train)) as stage:
-        told = _Told(stage, config.epochs, len(data.train), run.run_id)
-        put = ray.put(data)
+    with progress.stage("train", total=config.epochs * num_rows) as stage:
+        told = Told(stage, config.epochs, num_rows, run.run_id, on_epoch)
         try:
             for failures in range(config.max_failures + 1):
                 try:
                     with news.listening(run.run_id, told.hear):
-                        _attempt(run, put, stage, use_gpu=use_gpu, number=failures)
+                        _attempt(run, data, stage, use_gpu=use_gpu, number=failures, each=each)
                     break
                 except _Lost as lost:
                     if failures == config.max_failures:
@@ -160,7 +174,13 @@ def _train(run: StoredRun, data: TrainingData, *, use_gpu: bool) -> Checkpoint:
 
 
 def _attempt(
-    run: StoredRun, data: Any, stage: progress.Stage, *, use_gpu: bool, number: int
+    run: StoredRun,
+    data: Any,
+    stage: progress.Stage,
+    *,
+    use_gpu: bool,
+    number: int,
+    each: Mapping[str, float] | None,
 ) -> None:
     """One run of Ray Train. _Lost where a worker died; a user's own error as it stands."""
     config = run.recipe.train
@@ -173,7 +193,9 @@ def _attempt(
             "data": [data],
             "run": run.run_id,
         },
-        scaling_config=ray.train.ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker=each
+        ),
         run_config=ray.train.RunConfig(
             name=f"{run.run_id}-{number}-{uuid.uuid4().hex[:4]}",
             storage_filesystem=filesystem,
@@ -235,31 +257,6 @@ def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:
         news.ask_to_stop(
             run.run_id, timeout_s=_LAST_CHECKPOINT_S, done=lambda now: now.get("kept") != kept
         )
-
-
-class _Told:
-    """What the workers' news come to for who watches the stage."""
-
-    def __init__(self, stage: progress.Stage, epochs: int, num_rows: int, run_id: str) -> None:
-        self._stage, self._epochs, self._num_rows, self._run_id = stage, epochs, num_rows, run_id
-        self._wrong: set[str] = set()
-        self._kept = False
-
-    def hear(self, value: dict[str, Any]) -> None:
-        for sentence in value.get("wrong", ()):
-            if sentence not in self._wrong:
-                self._wrong.add(sentence)
-                self._stage.say(sentence)
-        if value.get("kept") and not self._kept:
-            self._kept = True
-            self._stage.say(f"a checkpoint is kept; if stopped, {_GO_ON.format(self._run_id)}")
-        epoch = value.get("epoch")
-        ended = int(epoch["epoch"]) if epoch else 0
-        note = value.get("note") or f"epoch {min(ended + 1, self._epochs)} of {self._epochs}"
-        if epoch:
-            note += f", loss {epoch['loss']:.3f}, valid macro-F1 {epoch['macro_f1']:.3f}"
-        done = min(ended + value.get("share", 0.0), self._epochs)
-        self._stage.update(done=int(done * self._num_rows), note=note)
 
 
 def check_resources(recipe: Recipe, *, grows: bool) -> bool:

@@ -7,11 +7,13 @@ import pytest
 from mlflow_server import Server
 
 from bigmodel import tracking
-from bigmodel.config import Recipe
+from bigmodel.config import Recipe, TuneConfig
 from bigmodel.errors import ClusterError, ModelError
 from bigmodel.recipe import make_recipe
 from bigmodel.registry import Registry, Version
 from bigmodel.storage import folder
+from bigmodel.tuning.ledger import Ledger
+from bigmodel.tuning.tracked import tell_trials
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,38 @@ def test_what_happened_while_the_server_was_away_is_sent_by_the_next_command(
     assert report.read_text(encoding="utf-8") == "<p>八成以上</p>"
     assert str(report).startswith(found.info.artifact_uri)
     assert len(registry.versions("away")) == 2, "nothing is sent twice"
+
+
+def test_the_trials_of_a_search_are_sent_below_its_run_and_each_only_once(
+    server: Server, tmp_path: Path
+) -> None:
+    server.kill()
+    tune = TuneConfig(searcher="recipes", recipes=({"train.epochs": 2}, {"train.epochs": 3}))
+    update = {"tune": tune, "storage": str(tmp_path)}
+    ours = recipe("searched", server).model_copy(update=update)
+    with tracking.run(ours, str(tmp_path), verb="tune") as run:
+        place = folder(tmp_path).child(f"searches/{run.run_id}")
+        ledger = Ledger(place)
+        for number, how in enumerate(("ended", "failed")):
+            ledger.begin(number, tune.recipes[number])
+            ledger.report(number, {"epoch": 1.0, "score": 0.8, "loss": 0.4})
+            ledger.end(number, how, "" if how == "ended" else "内存不足")
+        tell_trials(ours, place)
+    server.start()
+    for _ in range(2):
+        tell_trials(ours, place)
+    assert kept(tmp_path) == []
+    client = tracking.open_client(str(tmp_path), server.uri)
+    found = client.search_runs([client.get_experiment_by_name("searched").experiment_id])
+    (parent,) = [one for one in found if one.info.run_name == "tune"]
+    trials = {one.info.run_name: one for one in found if one is not parent}
+    assert set(trials) == {"trial 0", "trial 1"}
+    assert {one.data.tags["mlflow.parentRunId"] for one in trials.values()} == {parent.info.run_id}
+    assert [one.info.status for _, one in sorted(trials.items())] == ["FINISHED", "FAILED"]
+    first, second = trials["trial 0"], trials["trial 1"]
+    assert first.data.params["train.epochs"] == "2" and first.data.metrics["score"] == 0.8
+    assert second.data.tags.items() >= {"reason": "内存不足", "changed.train.epochs": "3"}.items()
+    assert len(client.get_metric_history(first.info.run_id, "loss")) == 1
 
 
 def test_a_failed_run_is_kept_as_well(server: Server, tmp_path: Path) -> None:

@@ -1,19 +1,20 @@
 """A search by real Ray Tune: its trials, the recipe that it leaves, and nothing else."""
 
+import os
+import signal
 import tempfile
-import time
+from pathlib import Path
 
 import pytest
-import ray
-from ray.util import placement_group_table
-from ray.util.state import list_actors
+from left_over import alive, check_nothing_is_left
 
-from bigmodel import tuning
 from bigmodel.data.prepare import prepare
 from bigmodel.recipe import load_recipe
+from bigmodel.tracking import open_client
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
+from bigmodel.tuning import search
 from jobs.tune import tune
 
 FAILING = 2
@@ -25,12 +26,8 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def recipe(small):
-    return small("mlp", tune={"num_trials": 4, "space": SPACE}, train={"epochs": 4})
-
-
-def alive() -> set[tuple[str, str]]:
-    actors = list_actors(filters=[("state", "=", "ALIVE")])
-    return {(actor.class_name, actor.actor_id) for actor in actors}
+    tune = {"num_trials": 4, "space": SPACE}
+    return small("mlp", tune=tune, train={"epochs": 4, "num_workers": 1})
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +43,19 @@ def before(prepared):
 
 @pytest.fixture(scope="module")
 def searched(before, recipe, scratch):
-    """(the search, where its best recipe is): one of the four trials fails."""
-    run_trial = tuning._run_trial
+    """(the search, what scripts hear of it): one of the four trials fails."""
+    run_trial = search.run_trial
 
-    def run_or_fail(config, **given):
-        if config["trial"] == FAILING:
-            raise MemoryError("no room for this trial")
-        run_trial(config, **given)
+    def run_or_fail(trial, **given):
+        if trial["run"].endswith(f"-{FAILING}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        run_trial(trial, **given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "_run_trial", run_or_fail)
+        patch.setattr(search, "run_trial", run_or_fail)
         patch.setattr(tempfile, "tempdir", str(scratch))
-        return tune(recipe)
+        found, result = tune(recipe)
+    return found, result
 
 
 def test_a_failing_trial_is_not_the_end_of_the_search(searched):
@@ -68,8 +66,8 @@ def test_a_failing_trial_is_not_the_end_of_the_search(searched):
 
 
 def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
-    found, path = searched
-    best = load_recipe(path)
+    found, result = searched
+    best = load_recipe(result["recipe"])
     assert best == found.recipe and best.tune is None
     rows = prepare(best)
     assert rows.reused
@@ -77,14 +75,22 @@ def test_the_best_recipe_is_a_file_that_loads_and_trains(searched, recipe):
     assert max(epoch.macro_f1 for epoch in done.history) == pytest.approx(found.best.score)
 
 
-def test_a_search_leaves_nothing_behind(searched, before, scratch):
-    def left() -> list[object]:
-        groups = [g["name"] for g in placement_group_table().values() if g["state"] != "REMOVED"]
-        actors = [name for name, _ in alive() - before if name != "_AutoscalingCoordinatorActor"]
-        taken = ray.cluster_resources()["CPU"] - ray.available_resources().get("CPU", 0)
-        return [*groups, *actors, *scratch.iterdir(), *([f"{taken} CPUs"] if taken else [])]
+def test_a_search_has_a_page_with_every_trial(searched):
+    page = Path(searched[1]["page"]).read_text(encoding="utf-8")
+    assert "1 failed" not in page and "failed: its process died (out of memory?)" in page
+    assert all(f"{trial.score:.4f}" in page for trial in searched[0].trials if trial.score)
 
-    deadline = time.monotonic() + 20
-    while found := left():
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+
+def test_every_trial_is_a_run_below_that_of_the_search(searched, recipe):
+    client = open_client(recipe.storage, None)
+    experiment = client.get_experiment_by_name(recipe.name).experiment_id
+    below = f"tags.`mlflow.parentRunId` = '{searched[1]['run_id']}'"
+    runs = client.search_runs([experiment], below)
+    found = {run.info.run_name: run.data.metrics.get("score") for run in runs}
+    expected = {f"trial {one.number}": one.score for one in searched[0].trials}
+    assert found == expected
+
+
+def test_a_search_leaves_nothing_behind(searched, before, scratch):
+    check_nothing_is_left(before)
+    assert not list(scratch.iterdir())

@@ -43,6 +43,7 @@ WITHOUT_RAY = (
     "training.rows", "training.runs", "training.augment", "training.calibration",
     "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
     "training.watch", "training.folds",
+    "tuning.kinds", "tuning.space", "tuning.searchers", "tuning.trials", "tuning.ledger",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
     "versions", "registry", "pyfunc", "client", "serve.ingress", "serve.haproxy",
 )  # fmt: skip

@@ -58,7 +58,7 @@ def minimal(**sections: Any) -> Recipe:
         ("evaluate.folds = 1", "folds = 1 leaves nothing to train on"),
         ('evaluate.gate.slices = ["城市"]', "has '城市', which is no slice (known: length=…)"),
         ("cluster.max_jobs = 3", "the key cluster is planned, but this release"),
-        ('tune.searcher = "optuna"', "the key tune.searcher is planned, but this release"),
+        ('tune.searcher = "optuna"', "expected 'tpe', 'random', 'grid' or 'recipes'"),
         ("train.num_workers = [3, 2]", "num_workers is (3, 2); expected at least 1, or"),
         ("model.residual = true", "residual needs a kind of words (mlp, cnn, rnn, transformer)"),
         ("model.transformer = {width = 30}", "width is 30; expected an even multiple of num_heads"),
