@@ -57,5 +57,6 @@ bench: setup
 	$(BIN)/python -m benchmarks.replica
 	$(BIN)/python -m benchmarks.labelling
 	$(BIN)/python -m benchmarks.engines
+	$(BIN)/python -m benchmarks.search mlp
 	$(BIN)/python -m benchmarks.imbalance
 	$(BIN)/python -m benchmarks.results
