@@ -42,8 +42,8 @@ def main(*, storage: str, model: str, host: str, port: int) -> dict[str, Any]:
     version = Registry(storage).resolve(model)
     args = arguments(version, keys=keys)
     with ExitStack() as until_the_end:
+        variables = until_the_end.enter_context(ingress.embedded())
         with progress.stage("serve"):
-            variables = until_the_end.enter_context(ingress.embedded())
             until_the_end.enter_context(ray_session(variables=variables))
             from serve import running
 
