@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import numpy as np
@@ -60,14 +61,27 @@ def _refusal(status: int, retry_after: str) -> bool:
 
 
 def offer(
-    url: str, texts: Sequence[str], *, rate: float, seconds: float, timeout_s: float = 20
+    url: str,
+    texts: Sequence[str],
+    *,
+    rate: float,
+    seconds: float,
+    timeout_s: float = 20,
+    connections: int = 0,
 ) -> Offered:
-    """Send `texts` so often, and wait for what comes of each."""
-    return asyncio.run(_offer(url, texts, rate, seconds, timeout_s))
+    """Send `texts` so often, and wait for what comes of each; over so many connections at most, or
+    where it is 0 over as many as are needed."""
+    connector = partial(aiohttp.TCPConnector, limit=connections)
+    return asyncio.run(_offer(url, texts, rate, seconds, timeout_s, connector))
 
 
 async def _offer(
-    url: str, texts: Sequence[str], rate: float, seconds: float, timeout_s: float
+    url: str,
+    texts: Sequence[str],
+    rate: float,
+    seconds: float,
+    timeout_s: float,
+    connector: Callable[[], aiohttp.TCPConnector],
 ) -> Offered:
     body = json.dumps({"inputs": list(texts)}).encode()
     headers = {"Content-Type": "application/json"}
@@ -83,8 +97,8 @@ async def _offer(
         return Heard(*found, loop.time() - due)
 
     asked: list[asyncio.Task[Heard]] = []
-    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(timeout_s)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as http:
+    timeout = aiohttp.ClientTimeout(timeout_s)
+    async with aiohttp.ClientSession(url, connector=connector(), timeout=timeout) as http:
         begun = loop.time()
         for number in range(round(rate * seconds)):
             due = begun + number / rate
