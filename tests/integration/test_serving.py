@@ -20,7 +20,7 @@ from bigmodel.errors import ClusterError, ModelError, RecipeError
 from bigmodel.models import build_model
 from bigmodel.predictor import Predictor
 from bigmodel.text.encoder import EncoderRecipe
-from serve.declared import APPLICATION
+from serve.declared import APPLICATION, is_scaled_to_zero, living
 from serve.running import ask, free_port, start, stop
 from serve.wanted import DEPLOYMENT, Pinned, ServeArgs
 
@@ -95,6 +95,27 @@ def test_an_endpoint_that_does_not_come_up_is_taken_away(ray_local: None, versio
         assert APPLICATION not in ray_serve.status().applications
     finally:
         ray_serve.shutdown()
+
+
+@pytest.mark.chaos
+def test_a_quiet_endpoint_has_no_replica_and_the_next_request_waits_for_one(
+    ray_local: None, version: Pinned
+) -> None:
+    none = SCALING.model_copy(update={"min_replicas": 0, "max_replicas": 1, "downscale_delay_s": 5})
+    try:
+        url = start(ARGS.model_copy(update={"serve": none}), version, port=free_port())
+        wait_for(lambda: is_scaled_to_zero() and not any_replica(), within_s=60)
+        assert ask(url, TEXTS[0])["version"] == "7"
+        assert living()
+    finally:
+        stop()
+        ray_serve.shutdown()
+
+
+def any_replica() -> bool:
+    """Also one that is about to end."""
+    states = ray_serve.status().applications[APPLICATION].deployments[DEPLOYMENT].replica_states
+    return bool(sum(states.values()))
 
 
 @pytest.fixture(scope="module")
