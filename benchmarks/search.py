@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -110,10 +111,8 @@ def _ready_too(_: int) -> None:
 def _fit(text: str, epochs: int) -> None:
     recipe = Recipe.model_validate_json(text)
     data = training_data(prepare(recipe), recipe)
-    try:
+    with suppress(Enough):
         fit_weights(recipe, data, Team(), Until(epochs))
-    except Enough:
-        pass
 
 
 def report(whole: Search, quick: Search) -> None:

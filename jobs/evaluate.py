@@ -43,6 +43,11 @@ def _with_interval(scores: dict[str, Any], name: str) -> str:
     return f"{scores[name]:.4f} (95 % interval {low:.3f} to {high:.3f})"
 
 
+def headline(report: dict[str, Any]) -> dict[str, Any]:
+    """Of a version's own test rows, what scripts rely on."""
+    return {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
+
+
 def kept(promise: dict[str, Any]) -> str:
     if promise["threshold"] is None:
         return f"precision {promise['precision']} can't be promised, every answer abstains"

@@ -110,7 +110,7 @@ def run(
     what was searched for it isn't again. `searching`: a search that was stopped."""
     from bigmodel.registry import Registry
     from jobs.deploy import endpoint, mark_deployed
-    from jobs.evaluate import evaluate
+    from jobs.evaluate import evaluate, headline
     from jobs.gate import promote
     from jobs.train import train
     from jobs.tune import tune, winner
@@ -122,11 +122,10 @@ def run(
     else:
         version = train(recipe, verb="run", resume=resume)
     report = evaluate(version, storage=recipe.storage)
-    metrics = {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
     result: dict[str, Any] = {
         "model": str(version),
         "artifact": version.uri,
-        "metrics": metrics,
+        "metrics": headline(report),
         "run_id": version.run_id,
         "report": report["report"],
         "promise": report["promise"],

@@ -44,7 +44,7 @@ def rows_of(result: dict[str, Any]) -> dict[str, object]:
 def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
     """Search for the best recipe, train it, publish a version."""
     from bigmodel.registry import Registry
-    from jobs.evaluate import evaluate
+    from jobs.evaluate import evaluate, headline
     from jobs.gate import promote
 
     start = time.monotonic()
@@ -56,11 +56,10 @@ def main(recipe: "Recipe", *, resume: str | None) -> dict[str, Any]:
         report = evaluate(version, storage=recipe.storage)
         registry = Registry(recipe.storage, recipe.tracking.uri)
         gate = promote(version, registry, storage=recipe.storage)[1] if version.version else None
-    metrics = {"split": "test", **{key: report[key] for key in ("accuracy", "macro_f1", "rows")}}
     return result | {
         "model": str(version),
         "artifact": version.uri,
-        "metrics": metrics,
+        "metrics": headline(report),
         "gate": gate,
         "report": report["report"],
         "seconds": time.monotonic() - start,

@@ -10,9 +10,9 @@ from typing import Any
 from bigmodel.config import Recipe
 from bigmodel.data.prepared import PreparedData
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.recipe import settings_of
 from bigmodel.storage import Folder, folder
 from bigmodel.training.checkpoints import Checkpoint, Checkpoints
+from bigmodel.training.resuming import check_settings
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,15 @@ class StoredRun:
 
     def check_recipe(self) -> None:
         """RecipeError where there is no such run, or it was started with another recipe."""
-        before, now = _made_of(self.as_started()), _made_of(self.recipe)
-        for key in dict.fromkeys([*now, *before]):
-            if before.get(key) != now.get(key):
-                raise RecipeError(
-                    f"--resume {self.run_id}: that run was started with {key} = "
-                    f"{_said(before, key)}, and now it is {_said(now, key)}; set it back, or train "
-                    "anew without --resume"
-                )
+        check_settings(
+            self.as_started(),
+            self.recipe,
+            sections=_SECTIONS,
+            may_change=_MAY_CHANGE,
+            run_id=self.run_id,
+            what="run",
+            anew="train anew",
+        )
 
     def check_rows(self, rows: PreparedData) -> None:
         """RecipeError where its rows were others, or other ids stood for them."""
@@ -187,16 +188,3 @@ def _ids_of(rows: PreparedData) -> dict[str, str]:
         "split_id": rows.lineage["split_id"],
         "encoded rows": rows.encodings.place.name,
     }
-
-
-def _made_of(recipe: Recipe) -> dict[str, str]:
-    """The settings that have to stay, in the recipe's order."""
-    return {
-        key: value
-        for key, value in settings_of(recipe).items()
-        if key in ("name", "seed") or (key.startswith(_SECTIONS) and key not in _MAY_CHANGE)
-    }
-
-
-def _said(settings: dict[str, str], key: str) -> str:
-    return settings.get(key, "not set")

@@ -15,7 +15,7 @@ _FEWEST = 6
 def figures_of(space: Space, trials: Sequence[Trial]) -> dict[str, Any]:
     """`epochs`: that all trials trained; `saved`: that stopping spared. `importance`: a share of 1
     for each key, the largest first; empty of too few trials. `values`: of the recipe itself too."""
-    best, config = best_of(list(trials)), space.recipe.tune or TuneConfig()
+    best, config = best_of(trials), space.recipe.tune or TuneConfig()
     return {
         "name": space.recipe.name,
         "metric": config.metric,

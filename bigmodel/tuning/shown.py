@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigmodel.tuning.trials import Trial, best_of
+from bigmodel.tuning.trials import Trial, best_of, ranked
 
 _BEST = 3
 HEADER = ("trial", "changes", "epoch", "score", "state")
@@ -29,14 +29,12 @@ def changes(values: Mapping[str, Any]) -> str:
 def rows(trials: Sequence[Trial]) -> tuple[tuple[str, ...], ...]:
     """A table of what is under way and of the best so far, the best first."""
     running = [trial for trial in trials if not trial.end]
-    scored = [trial for trial in trials if trial.end and trial.score is not None]
-    ranked = sorted(scored, key=lambda trial: (-(trial.score or 0.0), trial.number))
-    return (HEADER, *map(_row, [*ranked[:_BEST], *running]))
+    return (HEADER, *map(_row, [*ranked(trials)[:_BEST], *running]))
 
 
 def note(trials: Sequence[Trial]) -> str:
     """The same in half a sentence."""
-    best = best_of(list(trials))
+    best = best_of(trials)
     said = f"best {best.score:.4f} of trial {best.number}" if best else "no score yet"
     running = [f"trial {t.number} in epoch {len(t.epochs) + 1}" for t in trials if not t.end]
     return "; ".join([said, *running])

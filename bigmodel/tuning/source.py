@@ -14,7 +14,7 @@ from bigmodel.tuning import shown
 from bigmodel.tuning.ledger import Ledger
 from bigmodel.tuning.searchers import suggest
 from bigmodel.tuning.space import Space
-from bigmodel.tuning.trials import Trial
+from bigmodel.tuning.trials import Trial, ranked
 
 ALIKE = 3
 """So many trials in a row that fail for one reason are the end of a search."""
@@ -121,8 +121,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
 
     def _keep_the_best(self) -> None:
         ended = [trial for trial in self._ledger.trials if trial.end == "ended"]
-        ranked = sorted(ended, key=lambda one: (-(one.score or 0.0), one.number))
-        for trial in ranked[self._config.keep :]:
+        for trial in ranked(ended)[self._config.keep :]:
             self.run_of(trial).remove()
 
     def tidy(self) -> None:

@@ -118,7 +118,7 @@ class Space:
             return False
         return True
 
-    @property
+    @cached_property
     def most_epochs(self) -> int:
         """That any trial may train."""
         if self.listed:

@@ -9,8 +9,9 @@ from typing import Any
 from bigmodel.config import Recipe
 from bigmodel.data.prepare import prepared_key
 from bigmodel.errors import ModelError, RecipeError
-from bigmodel.recipe import settings_of, to_toml
+from bigmodel.recipe import to_toml
 from bigmodel.storage import Folder, folder
+from bigmodel.training.resuming import check_settings
 
 _ABOUT = "search.json"
 _MAY_CHANGE = ("tune.num_trials", "tune.time_budget_s", "tune.keep", "tune.refit", "tune.cpus")
@@ -51,14 +52,15 @@ class StoredSearch:
                 f"--resume {self.run_id}: another release started that search, and this one "
                 "doesn't know its recipe; search anew without --resume"
             ) from None
-        before, now = _made_of(started), _made_of(self.recipe)
-        for key in dict.fromkeys([*now, *before]):
-            if before.get(key) != now.get(key):
-                raise RecipeError(
-                    f"--resume {self.run_id}: that search was started with {key} = "
-                    f"{before.get(key, 'not set')}, and now it is {now.get(key, 'not set')}; set "
-                    "it back, or search anew without --resume"
-                )
+        check_settings(
+            started,
+            self.recipe,
+            sections=_SECTIONS,
+            may_change=_MAY_CHANGE,
+            run_id=self.run_id,
+            what="search",
+            anew="search anew",
+        )
         if about["rows"] != prepared_key(self.recipe):
             raise RecipeError(
                 f"--resume {self.run_id}: that search was started with other rows; bring them "
@@ -90,12 +92,3 @@ class StoredSearch:
             raise ModelError(
                 f"{self.place.uri}/{_ABOUT}: is damaged; search anew without --resume"
             ) from None
-
-
-def _made_of(recipe: Recipe) -> dict[str, str]:
-    """The settings that have to stay."""
-    return {
-        key: value
-        for key, value in settings_of(recipe).items()
-        if key in ("name", "seed") or (key.startswith(_SECTIONS) and key not in _MAY_CHANGE)
-    }

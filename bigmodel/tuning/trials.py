@@ -1,5 +1,6 @@
 """A trial of a search: one recipe, how far it came, and what it is worth."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -39,7 +40,12 @@ class Trial:
         return replace(self, end=how, reason=reason, times=(*self.times, at))
 
 
-def best_of(trials: list[Trial]) -> Trial | None:
-    """The one with the highest score, of equal ones the first; None where none has a score."""
-    scored = [trial for trial in trials if trial.end and trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """Those that came to an end and have a score, the highest first, of equal ones the first."""
+    scored = [(-trial.score, trial) for trial in trials if trial.end and trial.score is not None]
+    return [trial for _, trial in sorted(scored, key=lambda one: (one[0], one[1].number))]
+
+
+def best_of(trials: Iterable[Trial]) -> Trial | None:
+    """The first of those ranked; None where none has a score."""
+    return next(iter(ranked(trials)), None)

@@ -42,7 +42,7 @@ WITHOUT_RAY = (
     "training.loss", "training.optimizer", "training.order", "training.parameters",
     "training.rows", "training.runs", "training.augment", "training.calibration",
     "training.adjustment", "training.ingest", "training.netrun", "training.vectors",
-    "training.watch", "training.folds",
+    "training.watch", "training.folds", "training.resuming",
     "tuning.kinds", "tuning.space", "tuning.searchers", "tuning.trials", "tuning.ledger",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
     "versions", "registry", "pyfunc", "client", "serve.ingress", "serve.haproxy",
