@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import waiting
 from click.testing import CliRunner
 
 from jobs.cli import main
@@ -172,16 +172,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
 
 @pytest.fixture(scope="session")
 def wait_for() -> Callable[..., Any]:
-    """What a condition says, as soon as that is true."""
-
-    def wait(condition: Callable[[], Any], *, within_s: float) -> Any:
-        deadline = time.monotonic() + within_s
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"not within {within_s:g} s"
-            time.sleep(0.1)
-        return found
-
-    return wait
+    """As a fixture, for tests that take no more than that."""
+    return waiting.wait_for
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from comments import write_comments
 from conftest import Start, Started
 from safetensors.torch import load_file
 
@@ -24,11 +25,6 @@ from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
 
-THINGS = "这本书 这部手机 酒店的早餐 物流 这件衣服 水果 耳机 前台 屏幕 房间 做工 电池".split()
-SAID = {
-    "正面": "很好 非常满意 值得推荐 超出预期 好极了 让人喜欢 下次还买 没有缺点".split(),
-    "负面": "很差 非常失望 不值得买 不如预期 糟透了 让人讨厌 不会再买 全是缺点".split(),
-}
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Of a Ray whose driver was killed these look for it for a minute, and then end as well."""
 RECIPE = """
@@ -47,17 +43,7 @@ checkpoint_s = 0
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with a recipe of many small steps."""
-    place = tmp_path_factory.mktemp("resume")
-    rows = [
-        f"{thing}{what}，{when},{label}"
-        for label, words in SAID.items()
-        for thing in THINGS
-        for what in words
-        for when in ("用了一周", "朋友也这么说")
-    ]
-    (place / "评论.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
-    (place / "recipe.toml").write_text(RECIPE, encoding="utf-8")
-    return place
+    return write_comments(tmp_path_factory.mktemp("resume"), RECIPE)
 
 
 def checkpoints(place: Path) -> set[Path]:

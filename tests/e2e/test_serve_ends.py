@@ -4,39 +4,28 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 from collections import Counter
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
 import pytest
+from crowd import Crowd
 
 from serve.running import free_port
 
 BODY = json.dumps({"inputs": ["手机电池不耐用"] * 8, "parameters": {"explain": True}}).encode()
 
 
-class Heeding:
+class Heeding(Crowd):
     """Clients that ask only while the endpoint says that it is ready, on one connection each as
     far as that is kept; whoever is told otherwise leaves."""
 
     def __init__(self, port: int, *, clients: int) -> None:
-        self._port, self._over = port, threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(clients)]
+        super().__init__([()] * clients)
+        self._port = port
         self.seen: Counter[str] = Counter()
-        self.failed: list[str] = []
         self.left: list[float] = []
-
-    def __enter__(self) -> "Heeding":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def _ask_on(self) -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)

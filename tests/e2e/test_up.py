@@ -7,12 +7,11 @@ import random
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from crowd import Crowd
+from waiting import wait_for
 
 from bigmodel.artifact import Artifact
 
@@ -166,24 +167,13 @@ def test_a_header_that_trickles_in_is_given_up_after_five_seconds(url: str) -> N
     assert 4 < time.monotonic() - begun < 10
 
 
-class NowAndThen:
+class NowAndThen(Crowd):
     """Clients that keep their connection, and ask after pauses of up to 1.5 s; none asks twice."""
 
     def __init__(self, url: str, *, clients: int) -> None:
-        self._url, self._over = url, threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on, args=(n,)) for n in range(clients)]
+        super().__init__((seed,) for seed in range(clients))
+        self._url = url
         self.versions: Counter[str] = Counter()
-        self.failed: list[str] = []
-
-    def __enter__(self) -> "NowAndThen":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
     def _ask_on(self, seed: int) -> None:
         pauses = random.Random(seed)
@@ -204,16 +194,9 @@ def test_who_keeps_a_connection_loses_nothing_while_processes_are_replaced(
     port = int(url.rpartition(":")[2])
     with NowAndThen(url, clients=12) as clients:
         deployed(up, tiny_uri, port, version="8", code="of another release")
-        wait_for(lambda: clients.versions["8"] > 100 or clients.failed)
+        wait_for(lambda: clients.versions["8"] > 100 or clients.failed, within_s=120)
     assert clients.failed == []
     assert clients.versions["7"] and clients.versions["8"]
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_it_listens_on_the_loopback_alone(up: Up, url: str) -> None:

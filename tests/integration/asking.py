@@ -1,4 +1,4 @@
-"""Clients that ask a running endpoint without a pause, and waiting for what will come true."""
+"""Clients that ask a running endpoint without a pause."""
 
 import json
 import threading
@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 from urllib.parse import urlsplit
+
+from crowd import Crowd
+from waiting import wait_for
 
 from bigmodel.client import Client, ClientError
 
@@ -19,7 +23,7 @@ PAUSE_S = 0.05
 """Of a client that just failed; else those that are refused at once would take the machine."""
 
 
-class Load:
+class Load(Crowd):
     """Asks the same texts from several clients while the block runs, each on a connection of its
     own. `expected`: what each version says to them, as far as that is to be compared.
 
@@ -35,24 +39,15 @@ class Load:
         expected: Mapping[str, Sequence[float]] | None = None,
         key: str = "",
     ) -> None:
+        super().__init__([()] * clients)
         self._url, self._texts, self._key, self._expected = url, list(texts), key, expected
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(clients)]
         self._lock = threading.Lock()
         self.answered: Counter[str] = Counter()
-        self.failed: list[str] = []
         self.longest_silence_s, self._last_answer = 0.0, time.monotonic()
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Any:
         self._last_answer = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        return super().__enter__()
 
     def wait_for_more(self, answers: int, *, within_s: float = 60) -> None:
         """Until so many more were answered than now."""
@@ -127,10 +122,3 @@ class PatientLoad(Load):
                 return answers[0].version, [each.score for each in answers]
 
             yield ask
-
-
-def wait_for(condition: Callable[[], object], *, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s"
-        time.sleep(0.05)

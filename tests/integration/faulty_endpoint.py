@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from asking import wait_for
 from ray.serve import Application
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from waiting import wait_for
 
 from serve import app as product
 from serve.declared import Declared
@@ -134,7 +134,7 @@ def faulty_endpoint(
 ) -> Iterator[Faulty]:
     """One of the model in `uri`, until the block ends; `settings` are those of `serve`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    paths = os.pathsep.join(map(str, (HERE, HERE.parent, HERE.parents[1])))
     more = {"BIGMODEL_PROXY": proxy, PAUSE: str(pause_s), "PYTHONPATH": paths}
     args = {"name": "tiny", "serve": settings, "keys": keys}
     started = subprocess.Popen(

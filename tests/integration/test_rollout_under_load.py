@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import ray
 import torch
-from asking import Load, wait_for
+from asking import Load
 from ray import serve as ray_serve
 from ray.serve.context import _get_global_client
+from waiting import wait_for
 
 from bigmodel.artifact import Artifact
 from bigmodel.config import LimitsConfig, ServeConfig

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from asking import Load, wait_for
+from asking import Load
 from ray import serve as ray_serve
+from waiting import wait_for
 
 from bigmodel.artifact import Artifact
 from bigmodel.config import Recipe, ServeConfig

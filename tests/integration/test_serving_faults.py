@@ -14,8 +14,9 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
-from asking import Load, PatientLoad, wait_for
+from asking import Load, PatientLoad
 from faulty_endpoint import HAPROXY, PROXY, Faulty, faulty_endpoint, status
+from waiting import wait_for
 
 from serve import app
 from serve.keyfile import add_key, revoke_key

@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from asking import Load, wait_for
+from asking import Load
 from faulty_endpoint import REPLICA, Faulty, faulty_endpoint
 from offering import offer
+from waiting import wait_for
 
 pytestmark = pytest.mark.chaos
 TEXT = ["手机电池不耐用"]

@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from bigmodel.cluster import head, private, processes
 from bigmodel.cluster.processes import Started
@@ -94,7 +94,7 @@ def test_what_does_not_hear_is_killed(family: Any, monkeypatch: pytest.MonkeyPat
 def test_what_outlived_its_first_process_is_found(family: Any) -> None:
     started, (first, near, far) = family()
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: not living([first]))
+    wait_for(lambda: not living([first]), within_s=20)
     assert started.alive
     started.end()
     assert not living([near])
@@ -263,10 +263,3 @@ def command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
