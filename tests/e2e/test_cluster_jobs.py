@@ -1,103 +1,27 @@
 """Jobs on a head node with a token: by our command and by Ray's own, and what is refused."""
 
-import contextlib
 import json
-import os
-import secrets
-import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from heads import Head, free_ports, living_head, run
 
 from bigmodel.artifact import Artifact
 from bigmodel.registry import Registry
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 GOOD = ["书很好看，一口气读完", "物流很快，包装完好", "房间干净，服务热情", "味道不错，还会再来"]
 BAD = ["书太无聊，读不下去", "物流很慢，包装破了", "房间很脏，态度恶劣", "味道太差，不会再来"]
 
 
-@dataclass(frozen=True)
-class Head:
-    address: str
-    token: str
-
-
-def command_environment(home: Path, token: str | None) -> dict[str, str]:
-    """Ours without what could lead to a cluster or a token, then `token` alone."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "BIGMODEL_"))}
-    variables = kept | {"HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    return variables | ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {})
-
-
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """A head node of our own: own ports, own folder, own token; ended with all it started."""
-    token, (gcs, dashboard, client) = secrets.token_hex(32), free_ports(3)
-    with tempfile.TemporaryDirectory(prefix="bm-", ignore_cleanup_errors=True) as folder:
-        command = f"""ray start --head --block --num-cpus=3 --node-ip-address=127.0.0.1
-            --port={gcs} --dashboard-port={dashboard} --ray-client-server-port={client}
-            --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0
-            --temp-dir={folder} --disable-usage-stats""".split()
-        log = Path(folder, "start.log")
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                command,
-                env=command_environment(Path(folder), token),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            started = Head(f"http://127.0.0.1:{dashboard}", token)
-            wait_for_jobs_api(started, process, log)
-            yield started
-        finally:
-            end(process)
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def wait_for_jobs_api(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
-    headers = {"Authorization": f"Bearer {head.token}"}
-    request = urllib.request.Request(f"{head.address}/api/jobs/", headers=headers)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(request, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail(f"the head node didn't come up:\n{log.read_text()}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask first, so that Ray ends its workers; then whatever is left of the process group."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=5)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=15)
+    with living_head() as head:
+        yield head
 
 
 @pytest.fixture
@@ -112,19 +36,6 @@ def recipe(tmp_path) -> Path:
 
 def labelled() -> list[tuple[str, str]]:
     return [(text, "正面") for text in GOOD] + [(text, "负面") for text in BAD]
-
-
-def run(command: list[str], folder: Path, token: str | None) -> subprocess.CompletedProcess[str]:
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=command_environment(home, token),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def bigmodel(head: Head, recipe: Path, *more: str, verb: str = "prepare") -> list[str]:
@@ -251,8 +162,9 @@ def test_without_the_right_token_nothing_is_submitted(head, recipe, tmp_path, to
     assert said in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_no_cluster_at_the_address_is_one_sentence(recipe, tmp_path):
-    nowhere = Head(f"http://127.0.0.1:{free_ports(1)[0]}", "")
-    done = run(bigmodel(nowhere, recipe), tmp_path, "0" * 64)
+def test_no_cluster_at_the_address_is_one_sentence(head, recipe, tmp_path):
+    command = bigmodel(head, recipe)
+    command[command.index(head.address)] = f"http://127.0.0.1:{free_ports(1)[0]}"
+    done = run(command, tmp_path, "0" * 64)
     assert (done.returncode, done.stdout) == (5, "")
     assert "no Ray cluster answers there" in done.stderr and done.stderr.count("\n") == 1
