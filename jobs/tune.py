@@ -86,7 +86,7 @@ def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[
 
     `resume`: the run of one that was stopped.
     """
-    from bigmodel import tracking
+    from bigmodel import progress, tracking
     from bigmodel.pages.search_page import search_page
     from bigmodel.tuning.figures import figures_of
     from bigmodel.tuning.search import search
@@ -105,8 +105,11 @@ def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[
         tell_trials(recipe, stored.place)
         for trial in found.trials:
             if trial.score is not None:
-                run.log({"score": trial.score, "epochs": len(trial.epochs)}, step=trial.number)
-        figures = figures_of(found.space, found.trials)
+                run.log({"score": trial.score, "epochs": trial.last_epoch}, step=trial.number)
+        with progress.stage("search page") as stage:
+            figures = figures_of(found.space, found.trials)
+            page, best = stored.keep_page(search_page(figures)), stored.keep_best(found.recipe)
+            stage.say(f"{page}, and the best recipe in {best}")  # also where the gate refuses it
     return found, {
         "best": found.best.values,
         "score": found.best.score,
@@ -115,8 +118,8 @@ def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[
         "failed": sum(trial.end == "failed" for trial in found.trials),
         "epochs": figures["epochs"],
         "epochs_saved": figures["saved"],
-        "recipe": stored.keep_best(found.recipe),
-        "page": stored.keep_page(search_page(figures)),
+        "recipe": best,
+        "page": page,
         "run_id": run.run_id,
     }
 

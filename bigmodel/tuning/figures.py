@@ -22,7 +22,7 @@ def figures_of(space: Space, trials: Sequence[Trial]) -> dict[str, Any]:
         "searcher": config.searcher,
         "scheduler": config.scheduler,
         "best": best.number if best else None,
-        "epochs": sum(_epochs(trial) for trial in trials),
+        "epochs": sum(trial.last_epoch for trial in trials),
         "saved": sum(_saved(space, trial) for trial in trials),
         "importance": importance(space, trials),
         "trials": [_trial(space, trial) for trial in trials],
@@ -55,12 +55,8 @@ def _trial(space: Space, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _epochs(trial: Trial) -> int:
-    return int(trial.epochs[-1]["epoch"]) if trial.epochs else 0
-
-
 def _saved(space: Space, trial: Trial) -> int:
     """At most, as it might have ended early of itself."""
     if trial.end != "stopped":
         return 0
-    return max(0, space.recipe_of(trial.values).train.epochs - _epochs(trial))
+    return max(0, space.recipe_of(trial.values).train.epochs - trial.last_epoch)

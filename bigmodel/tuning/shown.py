@@ -14,7 +14,7 @@ def sentence(trial: Trial) -> str:
     what = f"trial {trial.number} ({changes(trial.values)})"
     if trial.end == "failed" or trial.score is None:
         return f"{what}: failed, {trial.reason}"
-    count = len(trial.epochs)
+    count = trial.last_epoch
     epochs = f"{count} epoch" + "s" * (count != 1)
     how = f"stopped after {epochs}" if trial.end == "stopped" else epochs
     return f"{what}: {trial.score:.4f}, {how}"
@@ -36,7 +36,7 @@ def note(trials: Sequence[Trial]) -> str:
     """The same in half a sentence."""
     best = best_of(trials)
     said = f"best {best.score:.4f} of trial {best.number}" if best else "no score yet"
-    running = [f"trial {t.number} in epoch {len(t.epochs) + 1}" for t in trials if not t.end]
+    running = [f"trial {t.number} in epoch {t.last_epoch + 1}" for t in trials if not t.end]
     return "; ".join([said, *running])
 
 
@@ -47,7 +47,7 @@ def left_s(
     before the first epoch."""
     ended = [trial.seconds for trial in trials if trial.end and trial.epochs]
     running = [trial for trial in trials if not trial.end]
-    paces = [trial.seconds / len(trial.epochs) for trial in running if trial.epochs]
+    paces = [trial.seconds / trial.last_epoch for trial in running if trial.epochs]
     if ended:
         each = sum(ended) / len(ended)
     elif paces:
@@ -62,4 +62,4 @@ def left_s(
 def _row(trial: Trial) -> tuple[str, ...]:
     score = "" if trial.score is None else f"{trial.score:.4f}"
     state = trial.end or "running"
-    return str(trial.number), changes(trial.values), str(len(trial.epochs)), score, state
+    return str(trial.number), changes(trial.values), str(trial.last_epoch), score, state

@@ -33,6 +33,11 @@ class Trial:
         """On the valid split; None before the first epoch, and of one that failed."""
         return self.epochs[-1]["score"] if self.epochs and self.end != "failed" else None
 
+    @property
+    def last_epoch(self) -> int:
+        """The last one that was heard of, of quick ones not all are; 0 before the first."""
+        return int(self.epochs[-1]["epoch"]) if self.epochs else 0
+
     def with_epoch(self, epoch: dict[str, float], at: float) -> "Trial":
         return replace(self, epochs=(*self.epochs, epoch), times=(*self.times, at))
 

@@ -41,7 +41,8 @@ def workers() -> list[int]:
 
 
 class Killer:
-    """Kills a worker by its process id when a share of the steps is done, once an attempt."""
+    """Kills a worker by its process id when a share of the steps is done, once an attempt. What
+    is done is heard of two times a second, so the share lies well before the end."""
 
     def __init__(self, share: float, *, times: int = 1, which: int = 0) -> None:
         self._share, self._times, self._which = share, times, which
@@ -64,7 +65,7 @@ def long(small) -> Callable[..., Recipe]:
     """Many steps of few rows, dropout on, a checkpoint as often as may be."""
 
     def recipe(**train: object) -> Recipe:
-        plain = {"epochs": 3, "rows_per_step": 2, "early_stop": 0, "checkpoint_s": 0}
+        plain = {"epochs": 6, "rows_per_step": 2, "early_stop": 0, "checkpoint_s": 0}
         return small("mlp", model={"kind": "mlp", "mlp": {"dropout": 0.3}},
                      train=plain | {"num_workers": 2} | train)  # fmt: skip
 
@@ -78,7 +79,7 @@ def undisturbed(long, prepared) -> str:
 
 def check_killed(seed: int, long, prepared, undisturbed: str) -> None:
     chance = random.Random(seed)
-    killer = Killer(chance.uniform(0.1, 0.8), which=chance.randrange(2))
+    killer = Killer(chance.uniform(0.1, 0.5), which=chance.randrange(2))
     with progress.listening(killer):
         done = fit(prepared("mlp"), long(max_failures=1), run_id=f"killed-{seed}")
     assert len(killer.killed) == 1
