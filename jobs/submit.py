@@ -74,12 +74,12 @@ def _check_uri(parameter: click.Parameter, value: str) -> None:
 
 def _outcome(submitted: Any) -> Any:
     """The job's result as if it had run here; where it failed, its log has said why."""
-    from bigmodel.cluster import submission
+    from bigmodel.cluster import dashboard, submission
 
     try:
         code, result = submission.follow(submitted, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        mode = "RAY_AUTH_MODE=token " if submission.read_token() else ""  # else Ray sends none
+        mode = "RAY_AUTH_MODE=token " if dashboard.read_token() else ""  # else Ray sends none
         stop = f"{mode}ray job stop {submitted.id} --address {submitted.address}"
         click.echo(
             f"the job {submitted.id} goes on at {submitted.address}; stop it with: {stop}", err=True

@@ -1,160 +1,18 @@
-"""Submitting a job: which addresses, which token, what is made of its log and its end."""
+"""Following a job: what is made of its log and its end."""
 
 import json
-import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner
-from requests.utils import get_environ_proxies
 
-from bigmodel.cluster import submission
-from bigmodel.cluster.packing import Luggage
-from bigmodel.cluster.submission import (
-    Submission,
-    _talking_to,
-    checked_address,
-    follow,
-    read_token,
-    submit,
-)
+from bigmodel.cluster import dashboard, submission
+from bigmodel.cluster.submission import Submission, follow
 from bigmodel.errors import ClusterError, RecipeError
 from jobs.submit import _outcome, own_arguments
 
 MARK = "job-1-a1b2:"
-
-
-@pytest.mark.parametrize(
-    ("given", "url"),
-    [
-        ("http://localhost:8265", "http://localhost:8265"),
-        ("http://localhost:8265/", "http://localhost:8265"),
-        ("127.0.0.1:8265", "http://127.0.0.1:8265"),
-        ("http://[::1]:8265", "http://[::1]:8265"),
-        ("https://head.example:8265", "https://head.example:8265"),
-    ],
-)
-def test_loopback_and_https_are_fine(given, url):
-    assert checked_address(given, insecure=False) == url
-
-
-@pytest.mark.parametrize("address", ["http://head:8265", "head:8265", "http://10.0.0.7:8265"])
-def test_plain_http_over_a_network_must_be_wanted(address):
-    with pytest.raises(RecipeError, match="would show the token to the network"):
-        checked_address(address, insecure=False)
-    assert checked_address(address, insecure=True).startswith("http://")
-
-
-@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "/tmp/ray"])
-def test_other_addresses_are_refused(address):
-    with pytest.raises(RecipeError, match="expected the dashboard"):
-        checked_address(address, insecure=True)
-
-
-@pytest.fixture
-def no_token(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("RAY_AUTH")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-def test_the_token_is_found_where_ray_looks_for_it(no_token, monkeypatch):
-    assert read_token() is None
-    (no_token / ".ray").mkdir()
-    (no_token / ".ray" / "auth_token").write_text("from-home\n")
-    assert read_token() == "from-home"
-    (no_token / "named").write_text("from-path")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "named"))
-    assert read_token() == "from-path"
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
-    assert read_token() == "from-variable"
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert read_token() is None
-
-
-def test_a_named_token_file_must_be_there(no_token, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "missing"))
-    with pytest.raises(ClusterError, match="can't read the cluster's token"):
-        read_token()
-
-
-class Refusing(BaseHTTPRequestHandler):
-    status = 200
-    body = b"<html>"
-
-    def do_GET(self) -> None:
-        self.send_response(self.status)
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("status", "token", "said"),
-    [
-        (401, None, "the cluster wants a token and none is set"),
-        (403, "wrong-token", "the cluster refuses our token"),
-        (404, None, "answers with status 404"),
-        (200, None, "no Ray cluster answers there"),
-    ],
-)
-def test_what_is_no_cluster_of_ours_is_one_sentence(no_token, monkeypatch, status, token, said):
-    if token:
-        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-    handler = type("Handler", (Refusing,), {"status": status})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        with pytest.raises(ClusterError, match=said) as caught:
-            submit("train", Luggage("a", (), {}), f"http://127.0.0.1:{server.server_port}")
-        thread.join()
-    assert "wrong-token" not in str(caught.value)
-
-
-def test_the_token_goes_to_the_cluster_and_nowhere_else(no_token, monkeypatch):
-    asked: list[str] = []
-
-    class Elsewhere(Refusing):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            super().do_GET()
-
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "our-token")
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        there = f"http://127.0.0.1:{other.server_port}"
-        monkeypatch.setenv("http_proxy", there)
-
-        class Redirecting(Refusing):
-            status = 302
-
-            def end_headers(self) -> None:
-                self.send_header("Location", there)
-                super().end_headers()
-
-        with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
-            thread = threading.Thread(target=server.handle_request)
-            thread.start()
-            with pytest.raises(ClusterError, match="answers with status 302"):
-                submit("train", Luggage("a", (), {}), f"http://localhost:{server.server_port}")
-            thread.join()
-        other.shutdown()
-    assert asked == []
-
-
-def test_rays_own_client_uses_no_proxy_either(monkeypatch):
-    address = "http://localhost:8265"
-    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "example.com")
-    assert get_environ_proxies(address)
-    with _talking_to(address):
-        assert not get_environ_proxies(address)
 
 
 class Cluster:
@@ -228,7 +86,7 @@ class Shaky(Cluster):
         self.away = self.always or not self.away
         if self.away:
             self.looks -= 1
-            raise ConnectionError("Connection refused")
+            raise ClusterError("http://localhost:8265: connection lost (Connection refused)")
         return super().get_job_logs(job)
 
 
@@ -246,14 +104,14 @@ def test_a_cluster_that_stays_away_ends_the_following_and_not_the_job(monkeypatc
         follow(job, print)
 
 
-def test_ctrl_c_says_how_to_stop_the_job(no_token, monkeypatch, capsys):
+def test_ctrl_c_says_how_to_stop_the_job(monkeypatch, capsys):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submission, "follow", interrupted)
     stop = "ray job stop job-1 --address http://localhost:8265"
     for token, said in (("", f"with: {stop}"), ("our-token", f"with: RAY_AUTH_MODE=token {stop}")):
-        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        monkeypatch.setattr(dashboard, "read_token", lambda token=token: token)
         with pytest.raises(KeyboardInterrupt):
             _outcome(Submission("job-1", "http://localhost:8265", MARK, None))
         assert said in capsys.readouterr().err

@@ -1,0 +1,159 @@
+"""The way to a cluster's dashboard: which addresses, which token, and a client for its jobs."""
+
+import json
+import logging
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bigmodel.cluster.session import environment
+from bigmodel.errors import ClusterError, RecipeError
+from bigmodel.loopback import is_loopback
+
+SECONDS_TO_ANSWER = 10.0
+SECONDS_TO_TAKE = 120.0
+"""An upload, which the head first keeps, or a submission."""
+
+ELSEWHERE = {"RAY_ADDRESS": None, "RAY_API_SERVER_ADDRESS": None}
+"""Where Ray's client would rather go than to its argument."""
+
+
+class NoSuchJob(ClusterError):
+    """The cluster knows no job of that id."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A cluster that answered and took our token.
+
+    `client` is Ray's JobSubmissionClient, except that it uses no proxy, doesn't wait for ever, and
+    raises a ClusterError for whatever goes wrong: NoSuchJob for an id that nobody has.
+    """
+
+    address: str
+    client: Any
+    ray_version: str
+    session: str
+    """The name that Ray gave it when it was started: another one after it was started anew."""
+
+
+def connect(address: str, *, insecure: bool = False) -> Dashboard:
+    """The dashboard at `address`, as a user writes it.
+
+    RecipeError for an address that we don't send a token to, ClusterError where none answers or
+    the token is refused.
+    """
+    address = checked_address(address, insecure=insecure)
+    token = read_token()
+    said = _version(address, token)
+    return Dashboard(address, _client(address, token), said["ray_version"], said["session_name"])
+
+
+def checked_address(address: str, *, insecure: bool) -> str:
+    """The address as a URL; RecipeError where a token would cross a network in the clear."""
+    url = address.rstrip("/") if "://" in address else f"http://{address.rstrip('/')}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RecipeError(f"--cluster {address}: expected the dashboard, as in http://HOST:8265")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise RecipeError(
+            f"--cluster {address}: plain HTTP would show the token to the network; open a tunnel "
+            "(ssh -L 8265:localhost:8265 HOST) and use http://localhost:8265, use https, or "
+            "accept it with --insecure"
+        )
+    return url
+
+
+def read_token() -> str | None:
+    """The token where Ray looks for it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return None
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named or Path.home() / ".ray" / "auth_token")
+    if not named and not file.exists():
+        return None
+    try:
+        return file.read_text().strip() or None
+    except OSError as error:
+        raise ClusterError(f"{file}: can't read the cluster's token ({error.strerror})") from None
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect a status like any other; followed, it would take the token elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _version(address: str, token: str | None) -> dict[str, str]:
+    """What a Ray dashboard says of itself to whoever has its token; ClusterError otherwise."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"{address}/api/version", headers=headers)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+    try:
+        with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:
+            said = json.load(answer)
+            return {name: str(said[name]) for name in ("ray_version", "session_name")}
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ClusterError(_refusal(address, error.code, token)) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "reason", error)
+        raise ClusterError(
+            f"{address}: no Ray cluster answers there ({reason}); expected its dashboard, as in "
+            "http://HOST:8265"
+        ) from None
+
+
+def _refusal(address: str, status: int, token: str | None) -> str:
+    if status not in (401, 403):
+        return f"{address}: answers with status {status}, which a Ray cluster's dashboard doesn't"
+    where = "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+    if token:
+        return f"{address}: the cluster refuses our token; put the cluster's own in {where}"
+    return f"{address}: the cluster wants a token and none is set; put it in {where}"
+
+
+def _client(address: str, token: str | None) -> Any:
+    from ray.job_submission import JobSubmissionClient
+
+    class Client(JobSubmissionClient):  # type: ignore[misc]
+        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+            seconds = SECONDS_TO_ANSWER if method == "GET" else SECONDS_TO_TAKE
+            with talking_to(address):
+                return super()._do_request(method, endpoint, timeout=seconds, **more)
+
+        def _raise_error(self, r: Any) -> None:
+            said = r.text.strip().rpartition("\n")[2].rstrip(".")  # below a trace, if it is one
+            if r.status_code == 404:
+                raise NoSuchJob(f"{address}: {said}; see which there are with: bigmodel jobs list")
+            raise ClusterError(f"{address}: the cluster refused (status {r.status_code}: {said})")
+
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.ERROR)
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    with environment(ELSEWHERE), talking_to(address):
+        return Client(address, headers=headers)
+
+
+@contextmanager
+def talking_to(address: str) -> Iterator[None]:
+    """Without a proxy, which would read the token; what requests raise, as one sentence."""
+    from ray.exceptions import AuthenticationError
+
+    try:
+        with environment({"no_proxy": "*"}):
+            yield
+    except AuthenticationError:
+        raise ClusterError(f"{address}: the cluster refuses our token") from None
+    except OSError as error:  # requests' own errors are OSErrors
+        said = str(error).rpartition(": ")[2].strip("'\"()")
+        raise ClusterError(f"{address}: connection lost ({said})") from error

@@ -1,0 +1,187 @@
+"""The way to a dashboard: which addresses, which token, and what is no cluster of ours."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from requests.utils import get_environ_proxies
+
+from bigmodel.cluster.dashboard import NoSuchJob, checked_address, connect, read_token, talking_to
+from bigmodel.errors import ClusterError, RecipeError
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://localhost:8265", "http://localhost:8265"),
+        ("http://localhost:8265/", "http://localhost:8265"),
+        ("127.0.0.1:8265", "http://127.0.0.1:8265"),
+        ("http://[::1]:8265", "http://[::1]:8265"),
+        ("https://head.example:8265", "https://head.example:8265"),
+    ],
+)
+def test_loopback_and_https_are_fine(given, url):
+    assert checked_address(given, insecure=False) == url
+
+
+@pytest.mark.parametrize("address", ["http://head:8265", "head:8265", "http://10.0.0.7:8265"])
+def test_plain_http_over_a_network_must_be_wanted(address):
+    with pytest.raises(RecipeError, match="would show the token to the network"):
+        checked_address(address, insecure=False)
+    assert checked_address(address, insecure=True).startswith("http://")
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "/tmp/ray"])
+def test_other_addresses_are_refused(address):
+    with pytest.raises(RecipeError, match="expected the dashboard"):
+        checked_address(address, insecure=True)
+
+
+@pytest.fixture
+def no_token(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("RAY_AUTH")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_token_is_found_where_ray_looks_for_it(no_token, monkeypatch):
+    assert read_token() is None
+    (no_token / ".ray").mkdir()
+    (no_token / ".ray" / "auth_token").write_text("from-home\n")
+    assert read_token() == "from-home"
+    (no_token / "named").write_text("from-path")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "named"))
+    assert read_token() == "from-path"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
+    assert read_token() == "from-variable"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert read_token() is None
+
+
+def test_a_named_token_file_must_be_there(no_token, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "missing"))
+    with pytest.raises(ClusterError, match="can't read the cluster's token"):
+        read_token()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    status = 200
+    body = b"<html>"
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "said"),
+    [
+        (401, None, "the cluster wants a token and none is set"),
+        (403, "wrong-token", "the cluster refuses our token"),
+        (404, None, "answers with status 404"),
+        (200, None, "no Ray cluster answers there"),
+    ],
+)
+def test_what_is_no_cluster_of_ours_is_one_sentence(no_token, monkeypatch, status, token, said):
+    if token:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    handler = type("Handler", (Refusing,), {"status": status})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ClusterError, match=said) as caught:
+            connect(f"http://127.0.0.1:{server.server_port}")
+        thread.join()
+    assert "wrong-token" not in str(caught.value)
+
+
+def test_the_token_goes_to_the_cluster_and_nowhere_else(no_token, monkeypatch):
+    asked: list[str] = []
+
+    class Elsewhere(Refusing):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "our-token")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{other.server_port}"
+        monkeypatch.setenv("http_proxy", there)
+
+        class Redirecting(Refusing):
+            status = 302
+
+            def end_headers(self) -> None:
+                self.send_header("Location", there)
+                super().end_headers()
+
+        with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            with pytest.raises(ClusterError, match="answers with status 302"):
+                connect(f"http://localhost:{server.server_port}")
+            thread.join()
+        other.shutdown()
+    assert asked == []
+
+
+def test_rays_own_client_uses_no_proxy_either(monkeypatch):
+    address = "http://localhost:8265"
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "example.com")
+    assert get_environ_proxies(address)
+    with talking_to(address):
+        assert not get_environ_proxies(address)
+
+
+VERSION = {"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": "session_1"}
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A dashboard with no jobs, whose newest trace ends as Ray's do."""
+
+    def do_GET(self) -> None:
+        status, body = 404, "Job bigmodel-1 does not exist"
+        if self.path == "/api/version":
+            status, body = 200, json.dumps(VERSION)
+        elif self.path == "/api/jobs/":
+            status, body = 500, "Traceback (most recent call last):\n  ...\nKeyError: 'node'\n"
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def answering(no_token) -> Iterator[HTTPServer]:
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_what_a_cluster_says_of_itself_and_how_its_client_fails(answering, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # of another cluster
+    address = f"http://127.0.0.1:{answering.server_port}"
+    dashboard = connect(address)
+    assert (dashboard.address, dashboard.ray_version) == (address, "2.60.0")
+    assert dashboard.session == "session_1"
+    with pytest.raises(NoSuchJob, match="Job bigmodel-1 does not exist"):
+        dashboard.client.get_job_info("bigmodel-1")
+    with pytest.raises(ClusterError, match=r"refused \(status 500: KeyError: 'node'\)"):
+        dashboard.client.list_jobs()
+    answering.shutdown()
+    answering.server_close()
+    with pytest.raises(ClusterError, match=r"connection lost \(\[Errno 111\] Connection refused\)"):
+        dashboard.client.get_job_info("bigmodel-1")
