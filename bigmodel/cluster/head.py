@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 import bigmodel
 from bigmodel.cluster import private
+from bigmodel.cluster.asking import Answer, ask
 from bigmodel.cluster.processes import Started
 from bigmodel.cluster.session import LOCAL, LOOPBACK, SETTINGS
 from bigmodel.errors import ClusterError
@@ -83,7 +82,9 @@ def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
     """
     with private.locked():
         if head := _recorded():
-            return head, False
+            if _goes_on(head):
+                return head, False
+            _end(head)
         token = secrets.token_hex(32)
         private.write(TOKEN, token)
         folder = Path(tempfile.mkdtemp(prefix="bigmodel-", dir="/tmp"))  # short: it holds sockets
@@ -96,8 +97,7 @@ def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
             started=Started(0, (), str(folder)),
         )
         try:
-            first = _spawn(folder, ports, variables(folder))
-            head = replace(head, started=Started(first, (first,), str(folder)))
+            head = replace(head, started=_spawn(folder, ports, variables(folder)))
             _record(head)
             _wait_until_up(head, token)
             head = replace(head, started=head.started.seen())
@@ -115,16 +115,19 @@ def stop() -> Head | None:
     """
     with private.locked():
         head = _recorded()
-        if head:
+        if head is None:
+            return None
+        lived = head.started.alive
+        if lived:
             _end_endpoint(head, private.read(TOKEN))
-            _end(head)
-        return head
+        _end(head)
+        return head if lived else None
 
 
 def living_head() -> tuple[Head, str] | None:
     """The head that `start` left running, and its token; None without one."""
     head = _recorded()
-    if head is None:
+    if head is None or not head.started.alive:
         return None
     token = private.read(TOKEN)
     if not token:
@@ -136,17 +139,25 @@ def living_head() -> tuple[Head, str] | None:
 
 
 def _recorded() -> Head | None:
-    """The head that was written down, while it lives."""
+    """The head that was written down, dead or alive; None without one."""
     try:
         fields = json.loads(private.read(STATE))
         started = Started(**{**fields["started"], "lasting": tuple(fields["started"]["lasting"])})
-        head = Head(**{**fields, "started": started})
+        return Head(**{**fields, "started": started})
     except (ValueError, TypeError, KeyError):
         return None
-    if head.started.alive:
-        return head
-    _forget(head)
-    return None
+
+
+def _goes_on(head: Head) -> bool:
+    """Will it live? One that was killed has processes for some seconds that nobody looks after; one
+    that is only slow is left alone."""
+    token = private.read(TOKEN)
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while head.started.led and time.monotonic() < deadline:
+        if _answers(head, token):
+            return True
+        time.sleep(0.1)
+    return head.started.led
 
 
 def _record(head: Head) -> None:
@@ -154,6 +165,7 @@ def _record(head: Head) -> None:
 
 
 def _end(head: Head) -> None:
+    """All of it; of one that was killed its workers and its HAProxy may be left."""
     head.started.end()
     _forget(head)
 
@@ -176,8 +188,8 @@ def _port(default: int) -> int:
         return port
 
 
-def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str]) -> int:
-    """`ray start` in a session of its own, its log in the head's folder: the process's number."""
+def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str]) -> Started:
+    """`ray start` in a session of its own, its log in the head's folder."""
     _raise_file_limit()
     own = [f"--{option}={port}" for option, port in ports.items()]
     with open(folder / "log", "wb") as log:
@@ -190,8 +202,11 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    started = Started(process.pid, (process.pid,), str(folder))
+    while not started.alive and process.poll() is None:
+        time.sleep(0.01)  # for a moment a new process has no command line
     process.returncode = 0  # it outlives us, of which Popen would warn
-    return process.pid
+    return started
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -217,13 +232,13 @@ def _wait_until_up(head: Head, token: str) -> None:
     """Return once it can run something, and was seen to refuse whoever has no token."""
     deadline = time.monotonic() + SECONDS_TO_START
     while True:
-        status, _ = _ask(head, "/api/jobs/", None)
+        status = _ask(head, "/api/jobs/", None).status
         if status == 200:
             raise ClusterError(
                 "the head answers without a token, so it was ended again; see that nothing in the "
                 "environment sets RAY_AUTH_MODE"
             )
-        if status == 401 and _ask(head, "/api/jobs/", token)[0] == 200 and _has_node(head, token):
+        if status == 401 and _answers(head, token):
             return
         if not head.started.alive or time.monotonic() > deadline:
             lines = Path(head.folder, "log").read_text(errors="replace").split("\n")
@@ -232,51 +247,32 @@ def _wait_until_up(head: Head, token: str) -> None:
         time.sleep(0.1)
 
 
+def _answers(head: Head, token: str) -> bool:
+    return _ask(head, "/api/jobs/", token).status == 200 and _has_node(head, token)
+
+
 def _has_node(head: Head, token: str) -> bool:
     """Is there somewhere for a job to run?"""
-    _, body = _ask(head, "/nodes?view=summary", token)
-    try:
-        nodes = json.loads(body)["data"]["summary"]
-        return any(node["raylet"]["state"] == "ALIVE" for node in nodes)
-    except (ValueError, KeyError, TypeError):
-        return False
+    nodes = _ask(head, "/nodes?view=summary", token).value("data", "summary") or []
+    return any(node.get("raylet", {}).get("state") == "ALIVE" for node in nodes)
 
 
 def _end_endpoint(head: Head, token: str) -> None:
     """Wait until what is in flight is answered, with the way in still open: Serve's own shutdown
     would close that first."""
     deadline = time.monotonic() + SECONDS_TO_ANSWER
-    if _applications(head, token):
+    if applications(head, token):
         _ask(head, APPLICATIONS, token, wanted={"applications": []})
-    while _applications(head, token) and time.monotonic() < deadline:
+    while applications(head, token) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def _applications(head: Head, token: str) -> dict[str, Any]:
-    """What Ray Serve runs; empty where nobody answers."""
-    _, body = _ask(head, APPLICATIONS, token)
-    try:
-        return dict(json.loads(body)["applications"])
-    except (ValueError, KeyError, TypeError):
-        return {}
+def applications(head: Head, token: str) -> dict[str, Any]:
+    """What Ray Serve runs, by name; empty where nobody answers."""
+    return _ask(head, APPLICATIONS, token).value("applications") or {}
 
 
 def _ask(
     head: Head, path: str, token: str | None, *, wanted: dict[str, Any] | None = None
-) -> tuple[int, bytes]:
-    """(status, body) of a GET, or of a PUT of what is `wanted`; status 0 without an answer."""
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    data = None if wanted is None else json.dumps(wanted).encode()
-    method = "PUT" if data else "GET"
-    request = urllib.request.Request(head.address + path, data, headers, method=method)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-    except (OSError, ValueError):
-        return 0, b""
+) -> Answer:
+    return ask(head.address + path, token, within_s=SECONDS_TO_ANSWER, wanted=wanted)

@@ -12,12 +12,17 @@ HOME = "BIGMODEL_HOME"
 """The folder that this one lies in; `~/.bigmodel` where it isn't set."""
 
 
+def place() -> Path:
+    """The folder, whether it is there or not."""
+    return Path(os.environ.get(HOME) or Path.home() / ".bigmodel").absolute() / "head"
+
+
 def path(name: str) -> Path:
     """Of a file in the folder, which is made where it isn't there.
 
     ClusterError where that can't be, or where others could read what lies there.
     """
-    folder = Path(os.environ.get(HOME) or Path.home() / ".bigmodel").absolute() / "head"
+    folder = place()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

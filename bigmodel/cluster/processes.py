@@ -31,6 +31,11 @@ class Started:
         """Does any of the lasting ones live? If so, the session's number is still its own."""
         return any(_has(pid, self.mark) for pid in self.lasting)
 
+    @property
+    def led(self) -> bool:
+        """Does its first process live, which looks after the others?"""
+        return _has(self.session, self.mark)
+
     def seen(self) -> "Started":
         """With all the lasting processes that there are by now."""
         lasting = (each.pid for each in self.processes() if _has(each.pid, self.mark))
@@ -38,7 +43,7 @@ class Started:
 
     def processes(self) -> list[psutil.Process]:
         """Those of the session and all that they started, in sessions of their own too; not the
-        one that asks. Only to be trusted while `alive`, or right after."""
+        one that asks. Only to be trusted while `alive`, right after, or where one is `_named`."""
         found = [each for each in psutil.process_iter() if _lives(each)]
         parents = {each.pid: _parent(each) for each in found}
         own = {pid for pid in parents if _session(pid) == self.session}
@@ -48,10 +53,12 @@ class Started:
 
     def end(self) -> None:
         """Ask all of them to end, at once: the first one would ask one after another, and wait a
-        second for each. Who stays is ended; ClusterError where something stays all the same."""
-        if not self.alive:
-            return
+        second for each. Who stays is ended; ClusterError where something stays all the same. What
+        a killed one left behind is found by its session, which nobody has while some of it lives.
+        """
         known = set(self.processes())  # who started one of them may be gone before it is
+        if not (self.alive or any(_named(each, self.mark) for each in known)):
+            return  # another command has its number by now
         left = self._tell(signal.SIGTERM, known, SECONDS_TO_HEAR)
         left = left and self._tell(signal.SIGKILL, known, SECONDS_TO_END)
         if left:
@@ -78,6 +85,14 @@ class Started:
 def _has(pid: int, mark: str) -> bool:
     try:
         return mark in "\0".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
+def _named(process: psutil.Process, mark: str) -> bool:
+    """One that isn't lasting has the mark in its environment, at least."""
+    try:
+        return mark in "\0".join([*process.cmdline(), *process.environ().values()])
     except psutil.Error:
         return False
 

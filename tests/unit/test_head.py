@@ -17,6 +17,7 @@ import pytest
 from waiting import wait_for
 
 from bigmodel.cluster import head, private, processes
+from bigmodel.cluster.asking import Answer
 from bigmodel.cluster.processes import Started
 from bigmodel.errors import ClusterError
 
@@ -100,6 +101,17 @@ def test_what_outlived_its_first_process_is_found(family: Any) -> None:
     assert not living([near])
 
 
+def test_what_a_killed_head_left_in_its_session_is_ended(family: Any) -> None:
+    """HAProxy, say, which isn't among the lasting ones and has the mark somewhere."""
+    started, (first, near, far) = family()
+    lasting_gone = Started(started.session, (first,), started.mark)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: not living([first]), within_s=20)
+    assert not lasting_gone.alive
+    lasting_gone.end()
+    assert living([near, far]) == [far]  # in a session of its own, and of nobody's any more
+
+
 def test_a_process_that_came_to_have_the_number_is_left_alone(family: Any) -> None:
     started, pids = family()
     stale = Started(started.session, started.lasting, "乙-mark")
@@ -159,6 +171,41 @@ def test_up_is_found_and_not_started_twice_and_down_leaves_nothing(
     assert not listens(found.dashboard)
 
 
+def test_up_after_a_kill_ends_what_was_left_and_starts_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, "guarded")
+    killed, _ = head.start(lambda _: {})
+    os.kill(killed.started.session, signal.SIGKILL)
+    wait_for(lambda: not killed.started.alive, within_s=20)
+    again, now = head.start(lambda _: {})
+    try:
+        assert now
+        assert again.folder != killed.folder
+        assert not Path(killed.folder).exists()
+        assert head.living_head() == (again, (home / "token").read_text())
+    finally:
+        head.stop()
+
+
+def test_a_head_whose_first_process_was_killed_is_not_taken_for_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch, family: Any
+) -> None:
+    """Its dashboard may answer for some seconds more."""
+    stand_in(monkeypatch, "guarded")
+    private.write("token", "令牌")
+    started, (first, near, _) = family()
+    head._record(head.Head(8265, 6379, str(home.parent / "旧"), "0.1.0", started))
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: not living([first]), within_s=20)
+    assert started.alive
+    found, now = head.start(lambda _: {})
+    try:
+        assert now and not living([near])
+    finally:
+        assert head.stop() == found
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
@@ -198,8 +245,10 @@ def test_what_a_dead_head_left_behind_is_removed(home: Path, tmp_path: Path) -> 
     )
     head._record(dead)
     assert head.living_head() is None
+    assert folder.exists()  # only `up` and `down` clear up, one at a time
+    assert head.stop() is None
     assert not folder.exists()
-    assert [each.name for each in home.iterdir()] == []
+    assert [each.name for each in home.iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize(
@@ -214,11 +263,11 @@ def test_the_endpoint_is_taken_away_and_waited_for(
 ) -> None:
     wished: list[dict[str, Any]] = []
 
-    def ask(*_: object, wanted: dict[str, Any] | None = None) -> tuple[int, bytes]:
+    def ask(*_: object, wanted: dict[str, Any] | None = None) -> Answer:
         if wanted is None:
-            return 200, json.dumps({"applications": answers.pop(0)}).encode()
+            return Answer(200, json.dumps({"applications": answers.pop(0)}).encode())
         wished.append(wanted)
-        return 200, b""
+        return Answer(200)
 
     monkeypatch.setattr(head, "_ask", ask)
     head._end_endpoint(head.Head(8265, 6379, "/tmp/头", "0.1.0", Started(0, (), "头")), "令牌")
