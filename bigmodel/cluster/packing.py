@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bigmodel
+from bigmodel.cluster import uploads
+from bigmodel.cluster.uploads import Upload
 from bigmodel.config import Recipe
 from bigmodel.data.files import files_of
 from bigmodel.errors import DataError, RecipeError
@@ -16,38 +18,68 @@ from bigmodel.recipe import check_secrets, load_recipe, merge, parse_override
 
 PACKAGES = ("bigmodel", "jobs", "serve")
 LARGEST_FILE = 10_000_000
+LARGEST_IN_ALL = 500_000_000
+"""A little less than what Ray takes, 512 MiB."""
 FOLDER = "recipe"
+ADVICE = (
+    "let it go to the storage with --upload-data, or give a URI that the cluster can read, such as "
+    "s3://…"
+)
+NAMED = 5
+"""Files that are named one by one where it is said what travels."""
 
 
 @dataclass(frozen=True)
 class Luggage:
-    """The arguments of the job there, and what they name: path in the upload -> file here."""
+    """The arguments of the job there, and what they name: path in the upload -> file here.
+
+    `uploads` are too large for that, and go to the storage first.
+    """
 
     name: str
     arguments: tuple[str, ...]
     files: Mapping[str, Path]
+    uploads: tuple[Upload, ...] = ()
 
 
-def pack_recipe(path: str, overrides: Sequence[str], storage: str | None) -> Luggage:
-    """A recipe and the data files in its folder; RecipeError for what can't travel."""
+def pack_recipe(
+    path: str, overrides: Sequence[str], storage: str | None, *, upload_data: bool = False
+) -> Luggage:
+    """A recipe and the data files in its folder; RecipeError for what can't travel.
+
+    With `upload_data` other data files are to be uploaded, and the recipe there names them so.
+    """
     recipe = load_recipe(path, overrides, storage=storage)
     root = written_storage(path, overrides, storage)
     check_storage(root)
     file = Path(path).resolve()
-    files, settings = {f"{FOLDER}/{file.name}": file}, list(overrides)
+    files, sent, settings = {f"{FOLDER}/{file.name}": file}, list[Upload](), list(overrides)
     for key, paths in local_files(recipe).items():
-        for path in paths:
-            files |= _files_beside(file, path, key)
-        places = [json.dumps(_place(file, path), ensure_ascii=False) for path in paths]
-        if key == "data.train":
-            weights = [one.weight for one in recipe.data.train]
-            tables = map("{{path = {}, weight = {}}}".format, places, weights)
-            places = [f"[{', '.join(tables)}]"]
-        elif key == "data.unlabelled":
-            places = [f"[{', '.join(map('{{path = {}}}'.format, places))}]"]
-        settings.append(f"{key}={places[0]}")
+        places = []
+        for one in paths:
+            beside = _files_beside(file, one, key, upload_data=upload_data)
+            if beside is None:
+                place, more = uploads.plan(root, [Path(found) for found in files_of(one)])
+                sent += more
+            else:
+                place = _place(file, one)
+                files |= beside
+            places.append(place)
+        settings.append(f"{key}={_value(recipe, key, places)}")
     flags = [part for setting in settings for part in ("--set", setting)]
-    return Luggage(recipe.name, (f"{FOLDER}/{file.name}", *flags, "--storage", root), files)
+    arguments = (f"{FOLDER}/{file.name}", *flags, "--storage", root)
+    return Luggage(recipe.name, arguments, files, tuple(sent))
+
+
+def _value(recipe: Recipe, key: str, places: Sequence[str]) -> str:
+    """Of a key that names files, as TOML: in a list the weights stay with their paths."""
+    written = [json.dumps(place, ensure_ascii=False) for place in places]
+    if key == "data.train":
+        weights = [one.weight for one in recipe.data.train]
+        return f"[{', '.join(map('{{path = {}, weight = {}}}'.format, written, weights))}]"
+    if key == "data.unlabelled":
+        return f"[{', '.join(map('{{path = {}}}'.format, written))}]"
+    return written[0]
 
 
 def pack_model(model: str, storage: str | None, *, deployed: bool = False) -> Luggage:
@@ -114,33 +146,68 @@ def stage(luggage: Luggage, folder: Path) -> None:
         shutil.copyfile(file, folder / there)
 
 
+def check_size(folder: Path) -> None:
+    """RecipeError for a staged folder that Ray wouldn't take."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if size > LARGEST_IN_ALL:
+        raise RecipeError(
+            f"what travels with the job has {size / 1e6:,.0f} MB, and Ray takes at most "
+            f"{LARGEST_IN_ALL / 1e6:,.0f}; give the data as a URI such as s3://…, or let larger "
+            "files go to the storage with --upload-data"
+        )
+
+
+def travels(luggage: Luggage, folder: Path) -> str:
+    """What is staged in a folder: "bigmodel 1.1 MB in 190 files, reviews.csv 1.3 MB"."""
+    code = [path for name in PACKAGES for path in (folder / name).rglob("*") if path.is_file()]
+    said = [f"bigmodel {_megabytes(code)} in {len(code)} files"]
+    files = list(luggage.files.values())
+    said += [f"{file.name} {_megabytes([file])}" for file in files[:NAMED]]
+    if more := files[NAMED:]:
+        said.append(f"{len(more)} more files {_megabytes(more)}")
+    return ", ".join(said)
+
+
+def _megabytes(files: Sequence[Path]) -> str:
+    size = sum(file.stat().st_size for file in files)
+    return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size / 1e3:.1f} kB"
+
+
 def _place(recipe: Path, path: str) -> str:
     """Where a path of this recipe is there; a URI is where it was."""
     return path if "://" in path else f"{FOLDER}/{os.path.relpath(path, recipe.parent)}"
 
 
-def _files_beside(recipe: Path, path: str, key: str) -> dict[str, Path]:
-    """What of a file, glob or folder travels; an error where some of it can't."""
+def _files_beside(
+    recipe: Path, path: str, key: str, *, upload_data: bool
+) -> dict[str, Path] | None:
+    """What of a file, glob or folder travels; None where it is to be uploaded, an error where it
+    can't be either."""
     if "://" in path:
         return {}
     found = [Path(one) for one in files_of(path)]
     for file in found:
-        _check_beside(recipe, file, key)
+        if reason := _stays(recipe, file, key):
+            if upload_data and key.startswith("data."):
+                return None
+            raise RecipeError(reason)
     return {_place(recipe, str(file)): file for file in found}
 
 
-def _check_beside(recipe: Path, file: Path, key: str) -> None:
-    advice = "give a URI that the cluster can read, such as s3://…"
+def _stays(recipe: Path, file: Path, key: str) -> str:
+    """Why a file doesn't travel, "" where it does; DataError where there is none."""
     if not file.is_file():
         raise DataError(f"{file}: no such file ({key})")
+    to_storage = key.startswith("data.")
     inside = Path(os.path.abspath(file)).is_relative_to(recipe.parent)
     if not (inside and file.resolve().is_relative_to(recipe.parent)):
-        raise RecipeError(
+        return (
             f"{key} = {file} lies outside the recipe's folder and doesn't travel with the job; "
-            f"put it beside {recipe.name} (up to 10 MB), or {advice}"
+            f"put it beside {recipe.name} (up to 10 MB)" + (f", {ADVICE}" if to_storage else "")
         )
     if file.stat().st_size > LARGEST_FILE:
-        raise RecipeError(
+        return (
             f"{key} = {file} has {file.stat().st_size / 1e6:.1f} MB, and a file that travels with "
-            f"the job at most 10; {advice}"
+            f"the job at most 10; {ADVICE if to_storage else 'make it smaller'}"
         )
+    return ""

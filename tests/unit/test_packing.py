@@ -1,10 +1,12 @@
 """What a submitted job takes along, and what it refuses to."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from bigmodel.cluster import packing
+from bigmodel import progress
+from bigmodel.cluster import packing, uploads
 from bigmodel.cluster.packing import pack_model, pack_recipe, stage, written_storage
 from bigmodel.errors import DataError, RecipeError
 from bigmodel.recipe import load_recipe
@@ -81,10 +83,65 @@ def test_other_files_of_this_machine_are_refused(recipe, override, error, said):
     assert said in str(caught.value)
 
 
-def test_a_large_file_is_refused(recipe, monkeypatch):
-    monkeypatch.setattr(packing, "LARGEST_FILE", 10)
-    with pytest.raises(RecipeError, match="travels with the job at most 10"):
+def test_a_large_file_is_refused_with_the_advice(recipe, monkeypatch):
+    monkeypatch.setattr(packing, "LARGEST_FILE", 20)
+    with pytest.raises(RecipeError, match="at most 10; let it go to the storage with --upload-dat"):
         pack_recipe(recipe, [], S3)
+
+
+def test_a_large_dictionary_is_refused_also_with_upload_data(recipe, monkeypatch):
+    monkeypatch.setattr(packing, "LARGEST_FILE", 5)
+    with pytest.raises(RecipeError, match="own.txt has 0.0 MB.* at most 10; make it smaller"):
+        pack_recipe(recipe, [], S3, upload_data=True)
+
+
+def test_with_upload_data_the_recipe_there_names_the_storage(recipe, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    overrides = ['data.train=[{path = "elsewhere.csv", weight = 0.5}]', "data.test=elsewhere.csv"]
+    luggage = pack_recipe(recipe, overrides, str(store), upload_data=True)
+    assert not store.exists(), "nothing is sent before the cluster was looked at"
+    assert sorted(luggage.files) == ["recipe/reviews.toml", "recipe/words/own.txt"]
+    with progress.stage("submit") as stage:
+        uploads.send(luggage.uploads, stage)
+    packing.stage(luggage, there := tmp_path / "there")
+    monkeypatch.chdir(there)
+    path, *flags = luggage.arguments
+    settings = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == "--set"]
+    data = load_recipe(path, settings, storage=str(store)).data
+    (train,) = data.train
+    digest = sha256((tmp_path / "elsewhere.csv").read_bytes()).hexdigest()
+    assert train.path == data.test == str(store / "uploads" / digest / "elsewhere.csv")
+    assert train.weight == 0.5
+    assert Path(train.path).read_text(encoding="utf-8") == "text,label\n难看,负面\n"
+
+
+def test_a_glob_is_uploaded_as_a_folder(recipe, tmp_path):
+    for name in ("更多/甲.csv", "更多/深/乙.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"text,label\n{name},正面\n", encoding="utf-8")
+    luggage = pack_recipe(recipe, ["data.train=更多"], str(tmp_path / "store"), upload_data=True)
+    with progress.stage("submit") as stage:
+        uploads.send(luggage.uploads, stage)
+    (place,) = (tmp_path / "store" / "uploads").iterdir()
+    assert f'path = "{place}"' in " ".join(luggage.arguments)
+    assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*.csv")) == [
+        "深/乙.csv", "甲.csv",
+    ]  # fmt: skip
+
+
+def test_what_travels_is_listed_and_measured(recipe, tmp_path, monkeypatch):
+    luggage = pack_recipe(recipe, [], S3)
+    stage(luggage, there := tmp_path / "there")
+    code = [path for path in there.rglob("*") if path.is_file() and "recipe" not in path.parts]
+    megabytes = sum(path.stat().st_size for path in code) / 1e6
+    assert packing.travels(luggage, there) == (
+        f"bigmodel {megabytes:.1f} MB in {len(code)} files, reviews.toml 0.1 kB, "
+        "评论 1.csv 0.0 kB, own.txt 0.0 kB"
+    )
+    packing.check_size(there)
+    monkeypatch.setattr(packing, "LARGEST_IN_ALL", 1_000_000)
+    with pytest.raises(RecipeError, match=r"and Ray takes at most 1; .* with --upload-data"):
+        packing.check_size(there)
 
 
 def test_globs_folders_and_lists_travel_as_they_are_written(recipe, tmp_path, monkeypatch):
