@@ -81,14 +81,17 @@ SUBMISSION = [
 ]
 
 
-def verb(*, show: Show) -> Callable[[Function], click.Command]:
-    """A command that runs here; the function gets `storage` and its own options."""
+def verb(
+    *, show: Show, exit_code: Callable[[Any], int] = lambda result: 0
+) -> Callable[[Function], click.Command]:
+    """A command that runs here; the function gets `storage` and its own options. `exit_code`: of a
+    result that is shown and is no good news all the same."""
 
     def decorate(function: Function) -> click.Command:
         def call(*, storage: str | None, **options: Any) -> Any:
             return function(storage=storage_root(storage), **options)
 
-        return _command(function, call, show=show, options=COMMON)
+        return _command(function, call, show=show, options=COMMON, exit_code=exit_code)
 
     return decorate
 
@@ -179,7 +182,12 @@ def _read_target(
 
 
 def _command(
-    function: Function, call: Function, *, show: Show, options: Sequence[click.Parameter]
+    function: Function,
+    call: Function,
+    *,
+    show: Show,
+    options: Sequence[click.Parameter],
+    exit_code: Callable[[Any], int] = lambda result: 0,
 ) -> click.Command:
     """`function` as a click command that is run by `call`, with its own options first."""
 
@@ -188,6 +196,8 @@ def _command(
             with redirect_stdout(sys.stderr), show_progress(quiet=quiet):
                 result = call(**given)
             _print(result, show=show, as_json=as_json)
+        if code := exit_code(result):
+            sys.exit(code)
 
     own = list(reversed(getattr(function, "__click_params__", [])))
     positional = [o for o in (*options, *own) if isinstance(o, click.Argument)]
