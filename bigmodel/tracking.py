@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 LONGEST_PARAM = 6000
 """MLflow's own bound; what is longer is cut, the run's `recipe.toml` has the whole."""
 
+SUBMITTED_FROM = "BIGMODEL_SUBMITTED_FROM"
+"""Set for a submitted job: JSON with the submitter's `torch`, and the tags of its checkout."""
+
 PACKAGES = ("ray", "torch", "rjieba", "jieba", "numpy", "scikit-learn", "mlflow")
 
 
@@ -267,7 +270,7 @@ def facts(recipe: Recipe) -> dict[str, str]:
         "python": platform.python_version(),
         "seed": str(recipe.seed),
         **packages,
-        **_git(),
+        **checkout(),
     }
 
 
@@ -278,8 +281,11 @@ def user() -> str:
         return str(os.getuid())
 
 
-def _git() -> dict[str, str]:
-    """The commit checked out in the current folder, and whether files differ from it."""
+def checkout() -> dict[str, str]:
+    """The commit checked out in the current folder, and whether files differ from it; in a
+    submitted job those of where it came from. Nothing where there is no checkout."""
+    if told := os.environ.get(SUBMITTED_FROM):
+        return {key: value for key, value in json.loads(told).items() if "git" in key}
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)

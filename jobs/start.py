@@ -77,6 +77,11 @@ SUBMISSION = [
     click.Option(
         ["--follow/--detach"], default=True, help="With --cluster: wait, or print the job's id."
     ),
+    click.Option(
+        ["--upload-data"],
+        is_flag=True,
+        help="Let data files that are too large to travel go to the storage, once.",
+    ),
     click.Option(["--insecure"], is_flag=True, help="Let the token cross a network unencrypted."),
 ]
 
@@ -112,6 +117,7 @@ def job(
             storage: str | None,
             cluster: str | None,
             follow: bool,
+            upload_data: bool,
             insecure: bool,
             overrides: tuple[str, ...] = (),
             **options: Any,
@@ -119,7 +125,13 @@ def job(
             is_job = when is None or when(**options)
             recipe = takes == "RECIPE" or (takes == "RECIPE|MODEL" and target.endswith(".toml"))
             if cluster and is_job and not in_submitted_job():
-                return submit(cluster, recipe=recipe, follow=follow, insecure=insecure)
+                return submit(
+                    cluster,
+                    recipe=recipe,
+                    follow=follow,
+                    upload_data=upload_data,
+                    insecure=insecure,
+                )
             if not follow:
                 raise RecipeError(
                     "--detach leaves a job to a cluster, and this one runs here; name the cluster "

@@ -1,14 +1,24 @@
 """From the command given here to the same one on a cluster, and its outcome back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bigmodel.errors import RecipeError
 
-LEFT_HERE = {"target", "storage", "overrides", "as_json", "cluster", "follow", "insecure"}
+if TYPE_CHECKING:
+    from bigmodel.cluster.packing import Luggage
+
+LEFT_HERE = {
+    "target", "storage", "overrides", "as_json", "cluster", "follow", "upload_data", "insecure",
+}  # fmt: skip
 """Parameters that aren't passed on as they stand; all others of the command are."""
+
+READ = ("data", "file")
+"""Parameters that name a file to be read, which may be uploaded; another one is written."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,7 @@ class Submitted:
     id: str
 
 
-def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
+def submit(address: str, *, recipe: bool, follow: bool, upload_data: bool, insecure: bool) -> Any:
     """Submit the command of the current context; its result, or the id of a job not waited for."""
     from bigmodel.cluster import submission
     from bigmodel.cluster.packing import pack_model, pack_recipe
@@ -26,10 +36,13 @@ def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
     context = click.get_current_context()
     target, storage = context.params["target"], context.params["storage"]
     if recipe:
-        luggage = pack_recipe(target, context.params["overrides"], storage)
+        overrides = context.params["overrides"]
+        luggage = pack_recipe(target, overrides, storage, upload_data=upload_data)
     else:
         luggage = pack_model(target, storage, deployed=context.params.get("rollback", False))
-    luggage = replace(luggage, arguments=(*luggage.arguments, *own_arguments(context)))
+    luggage, uploaded = _with_uploads(luggage, context) if upload_data else (luggage, {})
+    own = own_arguments(context, uploaded)
+    luggage = replace(luggage, arguments=(*luggage.arguments, *own))
     assert context.command.name
     submitted = submission.submit(context.command.name, luggage, address, insecure=insecure)
     if not follow:
@@ -37,8 +50,26 @@ def submit(address: str, *, recipe: bool, follow: bool, insecure: bool) -> Any:
     return _outcome(submitted)
 
 
-def own_arguments(context: click.Context) -> list[str]:
-    """The command's other options and arguments as they were given, for a command line there."""
+def _with_uploads(luggage: "Luggage", context: click.Context) -> "tuple[Luggage, dict[str, str]]":
+    """With the local files that options name, and how these options name them there."""
+    from bigmodel.cluster.packing import written_storage
+    from bigmodel.cluster.uploads import plan
+
+    root = written_storage(None, (), context.params["storage"])
+    given = {name: context.params.get(name) for name in READ}
+    planned = {name: plan(root, [Path(value)]) for name, value in given.items() if _is_local(value)}
+    sent = [upload for _, uploads in planned.values() for upload in uploads]
+    uploaded = {name: uri for name, (uri, _) in planned.items()}
+    return replace(luggage, uploads=(*luggage.uploads, *sent)), uploaded
+
+
+def _is_local(value: str | None) -> bool:
+    return value is not None and "://" not in value
+
+
+def own_arguments(context: click.Context, uploaded: Mapping[str, str] | None = None) -> list[str]:
+    """The command's other options and arguments as they were given, for a command line there;
+    those that name a file which is `uploaded` name it as it is called there."""
     options: list[str] = []
     words: list[str] = []
     for parameter in context.command.params:
@@ -47,7 +78,9 @@ def own_arguments(context: click.Context) -> list[str]:
         source = context.get_parameter_source(name)
         if name in LEFT_HERE or source in (None, click.core.ParameterSource.DEFAULT):
             continue
-        if isinstance(parameter.type, click.Path):
+        if uploaded and name in uploaded:
+            value = uploaded[name]
+        elif isinstance(parameter.type, click.Path):
             _check_uri(parameter, value)
         if isinstance(parameter, click.Argument):
             words += [str(word) for word in (value if parameter.nargs != 1 else [value])]
@@ -65,10 +98,11 @@ def _as_given(option: click.Option, value: Any) -> list[str]:
 
 
 def _check_uri(parameter: click.Parameter, value: str) -> None:
-    if "://" not in value:
+    if _is_local(value):
+        upload = "let it go to the storage with --upload-data, or " * (parameter.name in READ)
         raise RecipeError(
             f"{parameter.opts[0]} {value} is a file of this machine, which the cluster can't "
-            "reach; give a URI such as s3://…"
+            f"reach; {upload}give a URI such as s3://…"
         )
 
 
