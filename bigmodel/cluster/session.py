@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
+from bigmodel.cluster.floors import check_floors
 from bigmodel.errors import ClusterError
 
 SETTINGS = {
@@ -91,6 +92,7 @@ def attached(port: int, token: str) -> Iterator[None]:
 
 @contextmanager
 def _session(connected: AbstractContextManager[None]) -> Iterator[None]:
+    check_floors()
     import ray
 
     ending = signal.getsignal(signal.SIGTERM)
