@@ -22,6 +22,7 @@ VERBS = {
     "deploy": "Answer over HTTP from a living cluster.",
     "up": "Start a Ray head on this machine, behind a token.",
     "down": "End the Ray head that `up` started.",
+    "doctor": "Say what is wrong here, or with a cluster, and how to mend it.",
     "models": "List, show, promote, roll back, delete.",
     "keys": "Who may use the endpoint: add, list, revoke.",
 }
