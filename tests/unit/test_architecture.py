@@ -46,6 +46,7 @@ WITHOUT_RAY = (
     "tuning.kinds", "tuning.space", "tuning.searchers", "tuning.trials", "tuning.ledger",
     "inspection", "pages", "evaluation", "connection", "records", "outbox", "tracking",
     "versions", "registry", "pyfunc", "client", "serve.ingress", "serve.haproxy",
+    "cluster.job_records", "cluster.recording",
 )  # fmt: skip
 
 SERVE_IMPORTS = {

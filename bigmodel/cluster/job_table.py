@@ -1,0 +1,238 @@
+"""The jobs that there are: a cluster's own table and the records in storage, as one."""
+
+import re
+import shlex
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from bigmodel.cluster.dashboard import NoSuchJob
+from bigmodel.cluster.job_records import Record, all_records, now, place_of, read_record
+from bigmodel.errors import BigModelError, ClusterError
+
+State = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "LOST"]
+
+INTERRUPTED = 130
+OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, INTERRUPTED)
+NO_COMMAND = (126, 127)
+NEVER_BEGAN = {
+    "RUNTIME_ENV_SETUP_FAILURE",
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
+    "JOB_SUPERVISOR_ACTOR_START_FAILURE",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE",
+    "JOB_ENTRYPOINT_COMMAND_START_ERROR",
+}
+"""Ray's errors after which nothing of a job was lost: there was nothing."""
+
+SILENT_FOR = timedelta(seconds=120)
+"""A job that was not heard of for so long isn't there any more; it says something each half a
+minute, and clocks differ."""
+
+VERB = re.compile(r"(?:-m\s+jobs\.|(?:^|[\s/])bigmodel\s+)([a-z]+)")
+SAID = re.compile(r"^bigmodel: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of ours as it stands; LOST where its process or machine died without a word of ours.
+
+    `recipe`: the name of its recipe or model; `storage`: where its record is; `run`: what
+    `--resume` takes.
+    """
+
+    id: str
+    verb: str
+    recipe: str
+    who: str
+    when: datetime | None
+    state: State
+    storage: str
+    reason: str = ""
+    stage: str = ""
+    note: str = ""
+    run: str | None = None
+    model: str | None = None
+    code: int | None = None
+    ended: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("PENDING", "RUNNING")
+
+
+def jobs_there(client: Any, storage: str, *, given: bool) -> list[Job]:
+    """Of a cluster (None: of none) and of the storage, the newest first.
+
+    Unless the storage was `given`, a job of the cluster is looked up in the one that its own
+    command names.
+    """
+    details = (
+        {one.submission_id: one for one in client.list_jobs() if is_ours(one)} if client else {}
+    )
+    roots = {job: _storage_of(one, storage, given) for job, one in details.items()}
+    records = {root: _records(root) for root in {*roots.values()} - {storage}}
+    records[storage] = all_records(storage)
+    jobs = [
+        of_cluster(one, records[roots[job]].get(job), roots[job]) for job, one in details.items()
+    ]
+    jobs += [
+        of_storage(one, storage) for job, one in records[storage].items() if job not in details
+    ]
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(jobs, key=lambda job: (job.when or oldest, job.id), reverse=True)
+
+
+def job_there(client: Any, storage: str, job: str, *, given: bool) -> tuple[Job, Record | None]:
+    """One of these, and its record where it kept one; ClusterError where nobody knows it."""
+    place = place_of(storage, job)
+    if client and (details := _details(client, job)):
+        root = _storage_of(details, storage, given)
+        record = _record(root, job)
+        return of_cluster(details, record, root), record
+    if record := read_record(place):
+        return of_storage(record, storage), record
+    where = (
+        f"the cluster has no job {job}, nor has {storage}"
+        if client
+        else (f"{storage} has no job {job}")
+    )
+    raise ClusterError(f"{where}; see which there are with: bigmodel jobs list")
+
+
+def is_ours(details: Any) -> bool:
+    """Was it submitted by us, or does it run a verb of ours?"""
+    known = details.submission_id and ("bigmodel" in _metadata(details) or _verb(details))
+    return bool(known)
+
+
+def of_cluster(details: Any, record: Record | None, storage: str) -> Job:
+    """A job as a cluster's table has it; the record says how far it is."""
+    metadata, code = _metadata(details), details.driver_exit_code
+    state, reason = _state(str(details.status), code, str(details.error_type), details.message)
+    known = Job(details.submission_id, _verb(details), "", "", None, state, storage)
+    if record:
+        known = of_storage(record, storage)
+        if state == "LOST" and record.ended:  # it was Ray that died after it
+            state, reason, code = known.state, known.reason, record.code
+    return replace(
+        known,
+        verb=metadata.get("verb") or known.verb,
+        recipe=metadata.get("name") or known.recipe,
+        who=metadata.get("who") or known.who,
+        when=_time(details.start_time) or known.when,
+        state=state,
+        reason=reason,
+        code=code,
+        ended=_time(details.end_time),
+    )
+
+
+def of_storage(record: Record, storage: str) -> Job:
+    """A job as it left itself, or as it was last heard of."""
+    state, reason = _end_of(record)
+    return Job(
+        record.id,
+        record.verb,
+        record.name,
+        record.who,
+        record.began,
+        state,
+        storage,
+        reason=reason,
+        stage=record.stage,
+        note=record.note,
+        run=record.run,
+        model=record.model,
+        code=record.code,
+        ended=record.ended,
+    )
+
+
+def _state(status: str, code: int | None, error: str, message: str | None) -> tuple[State, str]:
+    """What Ray's status comes to, and why."""
+    said = message or ""
+    first = said.partition("\n")[0].rstrip(".:")
+    if status == "PENDING":
+        return "PENDING", "waits for a free CPU" if "resources" in said else "is being set up"
+    if status != "FAILED":
+        return status, ""  # type: ignore[return-value]
+    if code == INTERRUPTED:
+        return "STOPPED", ""
+    if code in OUR_EXIT_CODES:
+        sentences = SAID.findall(said)
+        return "FAILED", sentences[-1] if sentences else f"it ended with exit code {code}"
+    if code in NO_COMMAND or error in NEVER_BEGAN:
+        return "FAILED", f"it never began: {first}"
+    return "LOST", first if code is None else _killed(code)
+
+
+def _killed(code: int) -> str:
+    """By which signal a process ended, as Python (-9) or a shell (137) says it."""
+    with suppress(ValueError):
+        name = signal.Signals(-code if code < 0 else code - 128).name
+        return f"its process was killed ({name}); see that its machine has memory left"
+    return f"its process ended with exit code {code}, and not by us"
+
+
+def _end_of(record: Record) -> tuple[State, str]:
+    if record.ended is None:
+        if now() - record.seen < SILENT_FOR:
+            return "RUNNING", ""
+        last = f"nothing was heard of it since {record.seen:%Y-%m-%d %H:%M:%S} UTC"
+        if record.stopping:
+            return "STOPPED", f"it was asked to stop, and {last}"
+        return "LOST", last
+    if record.code == 0:
+        return "SUCCEEDED", ""
+    if record.code == INTERRUPTED:
+        return "STOPPED", ""
+    return "FAILED", record.why or f"it ended with exit code {record.code}"
+
+
+def _details(client: Any, job: str) -> Any:
+    """None where the cluster doesn't know the job."""
+    with suppress(NoSuchJob):
+        return client.get_job_info(job)
+    return None
+
+
+def _verb(details: Any) -> str:
+    """Of the command line; "" where it isn't ours."""
+    found = VERB.search(details.entrypoint)
+    return found[1] if found else ""
+
+
+def _storage_of(details: Any, storage: str, given: bool) -> str:
+    """Where a job keeps its record: what its command says, unless the user knows better."""
+    with suppress(ValueError):
+        words = shlex.split("" if given else details.entrypoint)
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word == "--storage" and following:
+                return following
+    return storage
+
+
+def _metadata(details: Any) -> Mapping[str, str]:
+    return details.metadata or {}
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+
+
+def _records(storage: str) -> Mapping[str, Record]:
+    """None of a storage that can't be read from here."""
+    try:
+        return all_records(storage)
+    except BigModelError:
+        return {}
+
+
+def _record(storage: str, job: str) -> Record | None:
+    try:
+        return read_record(place_of(storage, job))
+    except BigModelError:
+        return None
