@@ -54,6 +54,7 @@ def main(
 
     with living_cluster(), progress.stage("deploy"):
         from bigmodel.registry import Registry
+        from jobs.remembered import remember
         from serve import rollout
 
         if isinstance(target, str):
@@ -67,6 +68,7 @@ def main(
             version = registry.resolve(model)
             args = arguments(version, config, keys=keys_in(storage))
             url = rollout.deploy(pinned(version), args, port=port, other_labels=other_labels)
+        remember()
         mark_deployed(version, registry)
     return {"model": str(version), "url": url, "here": not in_submitted_job()}
 
@@ -159,6 +161,7 @@ def endpoint(
     cluster where `storage` has some, isn't asked: the answer is None.
     """
     from bigmodel import progress
+    from jobs.remembered import remember
     from serve import declared, rollout, running
 
     stays = in_submitted_job()
@@ -166,6 +169,7 @@ def endpoint(
         args = arguments(version, config, keys=keys_in(storage) if stays else "")
         if stays:
             url = rollout.deploy(pinned(version), args, port=port)
+            remember()
         else:
             port = port if keep else running.free_port()
             url = running.start(args, pinned(version), port=port)

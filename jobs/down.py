@@ -17,12 +17,14 @@ def show(result: dict[str, Any]) -> "RenderableType":
 
 @verb(show=show)
 def main(*, storage: str) -> dict[str, Any]:
-    """End the Ray head that `up` started."""
+    """End the Ray head that `up` started, and forget what it answered with."""
     from bigmodel import progress
     from bigmodel.cluster import head
+    from jobs import remembered
 
     with progress.stage("down"):
         ended = head.stop()
+        remembered.forget()
     return {"address": ended.address if ended else None, "ended": ended is not None}
 
 
