@@ -32,11 +32,6 @@ KIND_DEFAULTS: dict[str, dict[str, Any]] = {
 
 MODEL_TABLES = tuple(KIND_DEFAULTS)
 
-PLANNED = {
-    "cluster"
-}  # fmt: skip
-"""Keys of the contract that this release has no code for yet: refused, and named as such."""
-
 PATH_KEYS = (
     ("data", "train"), ("data", "valid"), ("data", "test"), ("data", "corrections"),
     ("data", "unlabelled"),
@@ -270,8 +265,6 @@ def _said(error: "ErrorDetails") -> str:
 
 def _unknown_key(location: list[str]) -> str:
     key = ".".join(location)
-    if key in PLANNED:
-        return f"the key {key} is planned, but this release has nothing behind it; remove it"
     if location[:2] == ["tune", "space"] and keys_of(location[2:3]) != keys_of([]):
         return f'in tune.space, write a dotted key in quotes: "{".".join(location[2:])}"'
     siblings = keys_of(location[:-1])

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bigmodel.config import Dimension, Recipe
-from bigmodel.recipe import KIND_DEFAULTS, PLANNED
+from bigmodel.recipe import KIND_DEFAULTS
 
 HERE = Path(__file__).parent
 SIGNS = {"gt": "> {}", "ge": "≥ {}", "lt": "< {}", "le": "≤ {}"}
@@ -78,8 +78,6 @@ def reference() -> str:
         parts += [f"## `[{'.'.join(path)}]`\n", f"{section.__doc__}\n", table(section, path)]
         if path == ("tune",):
             parts += [SPACE, forms()]
-    parts += ["## Planned\n", "Refused by this release, which has nothing behind them yet:\n"]
-    parts.append("".join(f"- `{key}`\n" for key in sorted(PLANNED)))
     return "\n".join(parts)
 
 

@@ -31,6 +31,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +39,8 @@ import click
 
 from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, prepare_environment
 from bigmodel.errors import BigModelError, ClusterError, RecipeError
+from jobs import submitted
+from jobs.outcome import telling_run
 from jobs.submit import Submitted, submit
 from jobs.terminal import complain, show_progress
 
@@ -67,13 +70,13 @@ SET = click.Option(
     multiple=True,
     help="Change a key of the recipe, as in train.epochs=3; repeatable.",
 )
-SUBMISSION = [
-    click.Option(
-        ["--cluster"],
-        envvar="BIGMODEL_CLUSTER",
-        metavar="ADDRESS",
-        help="Run on the Ray cluster at http://HOST:8265.  [default: $BIGMODEL_CLUSTER, else here]",
-    ),
+CLUSTER = click.Option(
+    ["--cluster"],
+    envvar="BIGMODEL_CLUSTER",
+    metavar="ADDRESS",
+    help="Run on the Ray cluster at http://HOST:8265.  [default: $BIGMODEL_CLUSTER, else here]",
+)
+SENDING = [
     click.Option(
         ["--follow/--detach"], default=True, help="With --cluster: wait, or print the job's id."
     ),
@@ -81,6 +84,13 @@ SUBMISSION = [
         ["--upload-data"],
         is_flag=True,
         help="Let data files that are too large to travel go to the storage, once.",
+    ),
+    click.Option(
+        ["--retries"],
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="With --cluster: submit a job again that is lost, so many times.",
     ),
     click.Option(["--insecure"], is_flag=True, help="Let the token cross a network unencrypted."),
 ]
@@ -93,8 +103,9 @@ def verb(
     result that is shown and is no good news all the same."""
 
     def decorate(function: Function) -> click.Command:
-        def call(*, storage: str | None, **options: Any) -> Any:
-            return function(storage=storage_root(storage), **options)
+        def call(*, storage: str | None, quiet: bool, **options: Any) -> Any:
+            with show_progress(quiet=quiet):
+                return function(storage=storage_root(storage), **options)
 
         return _command(function, call, show=show, options=COMMON, exit_code=exit_code)
 
@@ -116,33 +127,29 @@ def job(
             target: str,
             storage: str | None,
             cluster: str | None,
-            follow: bool,
-            upload_data: bool,
-            insecure: bool,
+            quiet: bool,
             overrides: tuple[str, ...] = (),
             **options: Any,
         ) -> Any:
+            sent = {option.name: options.pop(option.name) for option in SENDING}
             is_job = when is None or when(**options)
             recipe = takes == "RECIPE" or (takes == "RECIPE|MODEL" and target.endswith(".toml"))
             if cluster and is_job and not in_submitted_job():
-                return submit(
-                    cluster,
-                    recipe=recipe,
-                    follow=follow,
-                    upload_data=upload_data,
-                    insecure=insecure,
-                )
-            if not follow:
+                return submit(cluster, recipe=recipe, quiet=quiet, **sent)
+            if not sent["follow"] or sent["retries"]:
+                option = "--retries" if sent["follow"] else "--detach"
                 raise RecipeError(
-                    "--detach leaves a job to a cluster, and this one runs here; name the cluster "
-                    "with --cluster, or leave --detach out"
+                    f"{option} is for a job on a cluster, and this one runs here; name the cluster "
+                    f"with --cluster, or leave {option} out"
                 )
             subject, root = _read_target(target, recipe, storage, overrides)
             keywords = {} if takes == "RECIPE" else {"storage": root}
-            return function(subject, **keywords, **options)
+            work = partial(function, subject, **keywords, **options)
+            with show_progress(quiet=quiet), telling_run():
+                return submitted.run(work, subject, root) if in_submitted_job() else work()
 
         inputs = [click.Argument(["target"], metavar=takes), *([SET] if "RECIPE" in takes else [])]
-        return _command(function, call, show=show, options=[*inputs, *COMMON, *SUBMISSION])
+        return _command(function, call, show=show, options=[*inputs, *COMMON, CLUSTER, *SENDING])
 
     return decorate
 
@@ -205,8 +212,8 @@ def _command(
 
     def callback(*, as_json: bool, quiet: bool, debug: bool, **given: Any) -> None:
         with _guarded(debug=debug):
-            with redirect_stdout(sys.stderr), show_progress(quiet=quiet):
-                result = call(**given)
+            with redirect_stdout(sys.stderr):
+                result = call(quiet=quiet, **given)
             _print(result, show=show, as_json=as_json)
         if code := exit_code(result):
             sys.exit(code)

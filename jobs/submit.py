@@ -1,4 +1,4 @@
-"""From the command given here to the same one on a cluster, and its outcome back."""
+"""From the command given here to the same one on a cluster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigmodel.errors import RecipeError
+from jobs.outcome import outcome
+from jobs.terminal import show_progress
 
 if TYPE_CHECKING:
     from bigmodel.cluster.packing import Luggage
+    from bigmodel.cluster.submission import Submission
 
 LEFT_HERE = {
-    "target", "storage", "overrides", "as_json", "cluster", "follow", "upload_data", "insecure",
+    "target", "storage", "overrides", "as_json", "cluster", "follow", "upload_data", "retries",
+    "insecure",
 }  # fmt: skip
 """Parameters that aren't passed on as they stand; all others of the command are."""
 
@@ -28,26 +32,51 @@ class Submitted:
     id: str
 
 
-def submit(address: str, *, recipe: bool, follow: bool, upload_data: bool, insecure: bool) -> Any:
+def submit(
+    address: str,
+    *,
+    recipe: bool,
+    quiet: bool,
+    follow: bool,
+    upload_data: bool,
+    retries: int,
+    insecure: bool,
+) -> Any:
     """Submit the command of the current context; its result, or the id of a job not waited for."""
     from bigmodel.cluster import submission
     from bigmodel.cluster.packing import pack_model, pack_recipe
+    from bigmodel.config import ClusterConfig
+    from bigmodel.recipe import load_recipe
 
+    if retries and not follow:
+        raise RecipeError(
+            "--retries needs this command to wait for the job's end, which --detach doesn't; leave "
+            "one of them out"
+        )
     context = click.get_current_context()
     target, storage = context.params["target"], context.params["storage"]
+    config = ClusterConfig()
     if recipe:
         overrides = context.params["overrides"]
+        config = load_recipe(target, overrides, storage=storage).cluster
         luggage = pack_recipe(target, overrides, storage, upload_data=upload_data)
     else:
         luggage = pack_model(target, storage, deployed=context.params.get("rollback", False))
     luggage, uploaded = _with_uploads(luggage, context) if upload_data else (luggage, {})
-    own = own_arguments(context, uploaded)
-    luggage = replace(luggage, arguments=(*luggage.arguments, *own))
-    assert context.command.name
-    submitted = submission.submit(context.command.name, luggage, address, insecure=insecure)
+
+    def send(changed: Mapping[str, str]) -> "Submission":
+        own = own_arguments(context, {**uploaded, **changed})
+        whole = replace(luggage, arguments=(*luggage.arguments, *own))
+        verb = str(context.command.name)
+        with show_progress(quiet=quiet):
+            return submission.submit(
+                verb, whole, address, max_jobs=config.max_jobs, insecure=insecure
+            )
+
     if not follow:
-        return Submitted(submitted.id)
-    return _outcome(submitted)
+        return Submitted(send({}).id)
+    resumes = any(parameter.name == "resume" for parameter in context.command.params)
+    return outcome(send, retries=retries, resumes=resumes)
 
 
 def _with_uploads(luggage: "Luggage", context: click.Context) -> "tuple[Luggage, dict[str, str]]":
@@ -67,20 +96,20 @@ def _is_local(value: str | None) -> bool:
     return value is not None and "://" not in value
 
 
-def own_arguments(context: click.Context, uploaded: Mapping[str, str] | None = None) -> list[str]:
+def own_arguments(context: click.Context, changed: Mapping[str, str] | None = None) -> list[str]:
     """The command's other options and arguments as they were given, for a command line there;
-    those that name a file which is `uploaded` name it as it is called there."""
+    those with a `changed` value have that."""
+    changed = changed or {}
     options: list[str] = []
     words: list[str] = []
     for parameter in context.command.params:
         name = str(parameter.name)
-        value: Any = context.params.get(name)
+        value: Any = changed.get(name, context.params.get(name))
         source = context.get_parameter_source(name)
-        if name in LEFT_HERE or source in (None, click.core.ParameterSource.DEFAULT):
+        unsaid = source in (None, click.core.ParameterSource.DEFAULT) and name not in changed
+        if name in LEFT_HERE or unsaid:
             continue
-        if uploaded and name in uploaded:
-            value = uploaded[name]
-        elif isinstance(parameter.type, click.Path):
+        if isinstance(parameter.type, click.Path):
             _check_uri(parameter, value)
         if isinstance(parameter, click.Argument):
             words += [str(word) for word in (value if parameter.nargs != 1 else [value])]
@@ -104,21 +133,3 @@ def _check_uri(parameter: click.Parameter, value: str) -> None:
             f"{parameter.opts[0]} {value} is a file of this machine, which the cluster can't "
             f"reach; {upload}give a URI such as s3://…"
         )
-
-
-def _outcome(submitted: Any) -> Any:
-    """The job's result as if it had run here; where it failed, its log has said why."""
-    from bigmodel.cluster import dashboard, submission
-
-    try:
-        code, result = submission.follow(submitted, lambda line: click.echo(line, err=True))
-    except KeyboardInterrupt:
-        mode = "RAY_AUTH_MODE=token " if dashboard.read_token() else ""  # else Ray sends none
-        stop = f"{mode}ray job stop {submitted.id} --address {submitted.address}"
-        click.echo(
-            f"the job {submitted.id} goes on at {submitted.address}; stop it with: {stop}", err=True
-        )
-        raise
-    if code:
-        raise click.exceptions.Exit(code)
-    return result

@@ -3,13 +3,14 @@
 import json
 import logging
 import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from bigmodel.cluster.session import environment
@@ -20,6 +21,13 @@ SECONDS_TO_ANSWER = 10.0
 SECONDS_TO_TAKE = 120.0
 """An upload, which the head first keeps, or a submission."""
 
+SECONDS_OF_PATIENCE = 30.0
+"""With a cluster that doesn't answer: a head that is started anew is back by then."""
+
+SECONDS_BETWEEN_TRIES = 0.5
+
+Answer = TypeVar("Answer")
+
 ELSEWHERE = {"RAY_ADDRESS": None, "RAY_API_SERVER_ADDRESS": None}
 """Where Ray's client would rather go than to its argument."""
 
@@ -28,12 +36,17 @@ class NoSuchJob(ClusterError):
     """The cluster knows no job of that id."""
 
 
+class Away(ClusterError):
+    """The cluster doesn't answer, or the connection broke: it may have heard us or not."""
+
+
 @dataclass(frozen=True)
 class Dashboard:
     """A cluster that answered and took our token.
 
     `client` is Ray's JobSubmissionClient, except that it uses no proxy, doesn't wait for ever, and
-    raises a ClusterError for whatever goes wrong: NoSuchJob for an id that nobody has.
+    raises a ClusterError for whatever goes wrong: NoSuchJob for an id that nobody has, Away where
+    there is no answer.
     """
 
     address: str
@@ -156,4 +169,16 @@ def talking_to(address: str) -> Iterator[None]:
         raise ClusterError(f"{address}: the cluster refuses our token") from None
     except OSError as error:  # requests' own errors are OSErrors
         said = str(error).rpartition(": ")[2].strip("'\"()")
-        raise ClusterError(f"{address}: connection lost ({said})") from error
+        raise Away(f"{address}: connection lost ({said})") from error
+
+
+def patiently(ask: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
+    """What `ask` says; while the cluster is away it is asked again, for so many seconds (30)."""
+    deadline = time.monotonic() + (SECONDS_OF_PATIENCE if seconds is None else seconds)
+    while True:
+        try:
+            return ask()
+        except ClusterError as error:
+            if isinstance(error, NoSuchJob) or time.monotonic() > deadline:
+                raise
+        time.sleep(SECONDS_BETWEEN_TRIES)

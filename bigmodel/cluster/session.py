@@ -45,6 +45,11 @@ RESULT_MARK = "BIGMODEL_RESULT_MARK"
 """Set for a job that we submit: what the line with its result must begin with."""
 
 
+def run_mark(mark: str) -> str:
+    """What a line begins with that says the run which can be gone on with; no result begins so."""
+    return f"{mark}run:"
+
+
 def in_submitted_job() -> bool:
     """Was this process started by a cluster's job supervisor?"""
     return JOB_CONFIG in os.environ

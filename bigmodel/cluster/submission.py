@@ -1,98 +1,144 @@
-"""Jobs on a cluster: how one is submitted, and how its end is heard of here."""
+"""Jobs that are submitted: each is started once, whatever becomes of the connection meanwhile."""
 
-import json
+import getpass
+import platform
 import secrets
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bigmodel
-from bigmodel.cluster.dashboard import connect
-from bigmodel.cluster.packing import Luggage, stage
+from bigmodel import progress
+from bigmodel.cluster import uploads, versions
+from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob, connect
+from bigmodel.cluster.line import in_line
+from bigmodel.cluster.packing import Luggage, check_size, stage, travels
 from bigmodel.cluster.session import RESULT_MARK
 from bigmodel.errors import ClusterError
 
-OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, 130)
-SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_WITHOUT_A_LOOK = 30.0
+DRIVER_CPUS = 0.1
+"""Of a job's own process, which mostly waits: more would let the processes of many jobs fill a
+small cluster, and none of their work find room. None at all would put it on the head."""
+
+SECONDS_TO_STOP = 30
+"""For a job that is told to end: a training keeps a last checkpoint first. Ray gives it 3."""
+
+SECONDS_TO_BE_SURE = 60.0
+SECONDS_TO_WITHDRAW = 5.0
+SECONDS_BETWEEN_TRIES = 1.0
+
+NONCE = "nonce"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job on a cluster."""
+    """A job on a cluster; `mark` begins the lines of its log that are for us."""
 
     id: str
-    address: str
     mark: str
-    client: Any
+    dashboard: Dashboard
 
 
-def submit(verb: str, luggage: Luggage, address: str, *, insecure: bool = False) -> Submission:
-    """Start `python -m jobs.<verb>` with `luggage` on the cluster at `address`.
+def submit(
+    verb: str, luggage: Luggage, address: str, *, max_jobs: int, insecure: bool = False
+) -> Submission:
+    """Start `python -m jobs.<verb>` with `luggage` on the cluster at `address`, once fewer than
+    `max_jobs` of ours run there.
 
     RecipeError for an address that we don't send a token to, ClusterError where none answers or
     the token is refused.
     """
     dashboard = connect(address, insecure=insecure)
-    name = f"bigmodel-{verb}-{luggage.name}-{secrets.token_hex(4)}"
-    mark = f"{name}-{secrets.token_hex(16)}:"
-    with tempfile.TemporaryDirectory(prefix="bigmodel-") as folder:
+    versions.check_cluster(dashboard)
+    mark, nonce = f"bigmodel-{secrets.token_hex(16)}:", secrets.token_hex(16)
+    with (
+        progress.stage("submit") as under_way,
+        tempfile.TemporaryDirectory(prefix="bigmodel-") as folder,
+    ):
+        uploads.send(luggage.uploads, under_way)
         stage(luggage, Path(folder))
-        dashboard.client.submit_job(
-            entrypoint=shlex.join(["python", "-m", f"jobs.{verb}", *luggage.arguments]),
-            submission_id=name,
-            entrypoint_num_cpus=1,  # else the driver would sit on the head, however full it is
-            metadata={"verb": verb, "name": luggage.name, "bigmodel": bigmodel.__version__},
-            runtime_env={"working_dir": folder, "env_vars": {RESULT_MARK: mark}},
+        check_size(Path(folder))
+        under_way.say(f"travels: {travels(luggage, Path(folder))}")
+        terms = {
+            "entrypoint": shlex.join(["python", "-m", f"jobs.{verb}", *luggage.arguments]),
+            "entrypoint_num_cpus": DRIVER_CPUS,
+            "metadata": {**_facts(verb, luggage), NONCE: nonce},
+            "runtime_env": {
+                "working_dir": folder,
+                "env_vars": {
+                    RESULT_MARK: mark,
+                    "RAY_JOB_STOP_WAIT_TIME_S": str(SECONDS_TO_STOP),
+                    **versions.variables(),
+                },
+            },
+        }
+        return Submission(
+            in_line(dashboard, max_jobs, partial(_start, dashboard, terms)), mark, dashboard
         )
-    return Submission(name, dashboard.address, mark, dashboard.client)
 
 
-def follow(submission: Submission, say: Callable[[str], None]) -> tuple[int, Any]:
-    """Pass on the job's log line by line until it ended; its exit code and its result.
+def _facts(verb: str, luggage: Luggage) -> dict[str, str]:
+    """What the job table is to say of a job."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    return {
+        "verb": verb,
+        "name": luggage.name,
+        "who": f"{user}@{platform.node()}",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bigmodel": bigmodel.__version__,
+    }
 
-    The whole log is fetched each time: Ray's own way of following one loses the last lines.
+
+def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> bool:
+    """Whether the job of that id is ours now; False where somebody else was quicker.
+
+    Where the connection breaks, the cluster may have heard us or not: the same id is asked for
+    again until it is known, and no id is taken twice.
     """
-    said, ended, result = 0, False, None
-    while not ended:
-        info, log = _look_at(submission)
-        ended = info.status.is_terminal()
-        lines = _own_lines(log, submission.id)
-        if not (ended and lines[-1]):
-            lines.pop()  # what follows the last line's end: nothing, or a line half-written
-        for line in lines[said:]:
-            if line.startswith(submission.mark):
-                result = json.loads(line.removeprefix(submission.mark))
-            else:
-                say(line)
-        said = len(lines)
-        if not ended:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    code = info.driver_exit_code
-    if code not in OUR_EXIT_CODES or (code == 0 and result is None):
-        why = (info.message or "no reason given").partition("\n")[0]
-        raise ClusterError(f"the job {submission.id} was lost on {submission.address}: {why}")
-    return code, result
-
-
-def _look_at(submission: Submission) -> tuple[Any, str]:
-    """The job's state and its log; ClusterError where the cluster is away for more than a while."""
-    deadline = time.monotonic() + SECONDS_WITHOUT_A_LOOK
+    deadline = time.monotonic() + SECONDS_TO_BE_SURE
     while True:
         try:
-            info = submission.client.get_job_info(submission.id)
-            return info, submission.client.get_job_logs(submission.id)
+            dashboard.client.submit_job(submission_id=job, **terms)
+            return True
         except ClusterError as error:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{error}; the job {submission.id} goes on there") from None
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+            refusal = error
+        except KeyboardInterrupt:
+            _withdraw(dashboard, job, terms)
+            raise
+        with suppress(Away):
+            try:
+                return _is_ours(dashboard, job, terms)
+            except NoSuchJob:
+                if not isinstance(refusal, Away):
+                    raise refusal from None
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"{refusal}; whether the job {job} was started isn't known: see bigmodel jobs "
+                f"status {job}"
+            )
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-def _own_lines(log: str, job: str) -> list[str]:
-    """What the job itself wrote, after Ray's announcement of it; never empty."""
-    _, _, after = log.partition(f"Running entrypoint for job {job}:")
-    return after.partition("\n")[2].split("\n")
+def _is_ours(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> bool:
+    there: dict[str, str] = dashboard.client.get_job_info(job).metadata or {}
+    return there.get(NONCE) == terms["metadata"][NONCE]
+
+
+def _withdraw(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> None:
+    """Stop a job that was asked for while the user thought otherwise; it may come up late."""
+    deadline = time.monotonic() + SECONDS_TO_WITHDRAW
+    while time.monotonic() < deadline:
+        with suppress(ClusterError):
+            if _is_ours(dashboard, job, terms):
+                dashboard.client.stop_job(job)
+            return
+        time.sleep(SECONDS_BETWEEN_TRIES)

@@ -30,6 +30,7 @@ __all__ = [
     "AugmentConfig",
     "BagConfig",
     "Change",
+    "ClusterConfig",
     "CnnConfig",
     "DataConfig",
     "Dimension",
@@ -71,6 +72,14 @@ class TrackingConfig(Section):
     )
 
 
+class ClusterConfig(Section):
+    """The cluster that jobs are submitted to."""
+
+    max_jobs: int = Field(
+        8, gt=0, description="Of ours that it runs at once; a further one waits before it is sent."
+    )
+
+
 class Recipe(Section):
     """One model's whole life; the only configuration there is."""
 
@@ -86,3 +95,4 @@ class Recipe(Section):
     serve: ServeConfig = Field(default_factory=ServeConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)

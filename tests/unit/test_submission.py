@@ -1,120 +1,167 @@
-"""Following a job: what is made of its log and its end."""
+"""Submitting a job: where it stands in line, that it starts once, and what is passed on to it."""
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from bigmodel.cluster import dashboard, submission
-from bigmodel.cluster.submission import Submission, follow
+from bigmodel import progress
+from bigmodel.cluster import dashboard, line, submission
+from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
+from bigmodel.cluster.line import Line, in_line
+from bigmodel.cluster.submission import _start
 from bigmodel.errors import ClusterError, RecipeError
-from jobs.submit import _outcome, own_arguments
+from jobs.submit import own_arguments
 
-MARK = "job-1-a1b2:"
+SESSION = "session_2026-11-22_21-40-00_000000_1"
+CLUSTER = "bigmodel-0e52"
+
+
+def job(name: str | None, *, ended: bool = False, **about: str) -> SimpleNamespace:
+    status = SimpleNamespace(is_terminal=lambda: ended)
+    return SimpleNamespace(submission_id=name, status=status, metadata=about)
+
+
+def test_a_place_is_free_when_its_newest_job_has_ended():
+    jobs = [
+        job(f"{CLUSTER}-1-1", ended=True),
+        job(f"{CLUSTER}-1-10"),
+        job(f"{CLUSTER}-1-9", ended=True),
+        job(f"{CLUSTER}-2-3", ended=True),
+        job("bigmodel-0000-3-1"),  # of the cluster's life before
+        job("raysubmit_x"),
+        job(None),
+    ]
+    line = Line.of(jobs, SESSION)
+    assert line.running == 1
+    assert line.free_ids(SESSION, 3) == [f"{CLUSTER}-2-4", f"{CLUSTER}-3-1"]
+    assert line.free_ids(SESSION, 1) == []
 
 
 class Cluster:
-    """A job whose log grows by a part a look, and the way it ends."""
+    """Keeps jobs as Ray does, each id once; `breaks` says at which requests the connection goes,
+    before or after they were heard."""
 
-    def __init__(self, parts: list[str], code: int | None, message: str = "") -> None:
-        self.parts, self.looks, self.code, self.message = parts, 0, code, message
+    def __init__(self, breaks: dict[int, str] | None = None) -> None:
+        self.jobs: dict[str, SimpleNamespace] = {}
+        self.breaks, self.requests, self.looks = breaks or {}, 0, 0
+
+    def list_jobs(self) -> list[SimpleNamespace]:
+        self.looks += 1
+        return list(self.jobs.values())
 
     def get_job_info(self, job: str) -> SimpleNamespace:
-        self.looks += 1
-        ended = self.looks == len(self.parts)
-        return SimpleNamespace(
-            status=SimpleNamespace(is_terminal=lambda: ended),
-            driver_exit_code=self.code if ended else None,
-            message=self.message,
-        )
+        if job not in self.jobs:
+            raise NoSuchJob(f"Job {job} does not exist")
+        return self.jobs[job]
 
-    def get_job_logs(self, job: str) -> str:
-        return "".join(self.parts[: self.looks])
+    def submit_job(self, *, submission_id: str, metadata: dict[str, str], **_: Any) -> None:
+        self.requests += 1
+        when = self.breaks.get(self.requests)
+        if when == "before":
+            raise Away("connection lost")
+        if submission_id in self.jobs:
+            raise ClusterError("the cluster refused (status 500: it already exists)")
+        self.jobs[submission_id] = job(submission_id, **metadata)
+        if when == "after":
+            raise Away("connection lost")
+
+    def stop_job(self, job: str) -> None:
+        self.jobs[job].status = SimpleNamespace(is_terminal=lambda: True)
 
 
-def outcome(parts: list[str], code: int | None, message: str = ""):
-    said: list[str] = []
-    job = Submission("job-1", "http://localhost:8265", MARK, Cluster(parts, code, message))
-    return follow(job, said.append), said
+def dashboard_of(cluster: Cluster) -> Dashboard:
+    return Dashboard("http://localhost:8265", cluster, "2.60.0", SESSION)
+
+
+def start(cluster: Cluster, name: str, *, nonce: str = "ours") -> bool:
+    return _start(dashboard_of(cluster), {"metadata": {"nonce": nonce}}, name)
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(submission, "SECONDS_BETWEEN_LOOKS", 0)
-
-
-BEGIN = "Runtime env is setting up.\nRunning entrypoint for job job-1: python -m jobs.train\n"
-
-
-def test_every_line_is_passed_on_once_and_the_result_is_taken_out():
-    result = {"model": "reviews@3", "metrics": {"accuracy": 0.8412345678901234}}
-    parts = ["", BEGIN + "train: epo", "ch 1 of 3\ntrain: 2", f".1 s\n{MARK}{json.dumps(result)}\n"]
-    assert outcome(parts, 0) == ((0, result), ["train: epoch 1 of 3", "train: 2.1 s"])
-
-
-def test_the_last_line_is_not_lost_when_it_has_no_end():
-    assert outcome([BEGIN + "bigmodel: 评论.csv: empty"], 3) == (
-        (3, None),
-        ["bigmodel: 评论.csv: empty"],
-    )
+    for module in (dashboard, submission):
+        monkeypatch.setattr(module, "SECONDS_BETWEEN_TRIES", 0)
+    monkeypatch.setattr(line, "SECONDS_BETWEEN_LOOKS", 0)
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        (-9, "Job entrypoint command failed with exit code -9, last logs:\n..."),
-        (None, "Job supervisor actor died.\nThe node was lost."),
-        (0, "Job finished successfully."),
-    ],
+    "breaks", [{}, {1: "before"}, {1: "after"}, {1: "before", 2: "before", 3: "after"}]
 )
-def test_a_job_that_ended_by_no_word_of_ours_is_lost(code, message):
-    with pytest.raises(ClusterError, match="the job job-1 was lost") as caught:
-        outcome([BEGIN], code, message)
-    assert "\n" not in str(caught.value)
+def test_a_connection_that_breaks_starts_a_job_once(breaks):
+    cluster = Cluster(breaks)
+    assert start(cluster, f"{CLUSTER}-1-1")
+    assert list(cluster.jobs) == [f"{CLUSTER}-1-1"]
 
 
-class Shaky(Cluster):
-    """Doesn't answer every other look, or no look at all."""
-
-    def __init__(self, parts: list[str], *, always: bool) -> None:
-        super().__init__(parts, 3)
-        self.always, self.away = always, False
-
-    def get_job_logs(self, job: str) -> str:
-        self.away = self.always or not self.away
-        if self.away:
-            self.looks -= 1
-            raise ClusterError("http://localhost:8265: connection lost (Connection refused)")
-        return super().get_job_logs(job)
+@pytest.mark.parametrize("breaks", [{}, {2: "before"}, {2: "before", 3: "before"}])
+def test_a_place_that_another_client_took_is_not_ours(breaks):
+    cluster = Cluster(breaks)
+    assert start(cluster, f"{CLUSTER}-1-1", nonce="theirs")
+    assert not start(cluster, f"{CLUSTER}-1-1")
+    assert cluster.jobs[f"{CLUSTER}-1-1"].metadata == {"nonce": "theirs"}
 
 
-def test_a_look_that_fails_is_taken_again(monkeypatch):
+def test_a_cluster_that_is_gone_leaves_in_doubt_whether_it_heard_us(monkeypatch):
+    monkeypatch.setattr(submission, "SECONDS_TO_BE_SURE", -1)
+    with pytest.raises(ClusterError, match=f"isn't known: see bigmodel jobs status {CLUSTER}-1-1"):
+        start(Cluster({1: "before"}), f"{CLUSTER}-1-1")
+
+
+def test_a_refusal_is_passed_on_and_asked_for_once():
+    class Refusing(Cluster):
+        def submit_job(self, **_: Any) -> None:
+            self.requests += 1
+            raise ClusterError("the cluster refused (status 400: no such label)")
+
+    cluster = Refusing()
+    with pytest.raises(ClusterError, match="no such label"):
+        start(cluster, f"{CLUSTER}-1-1")
+    assert cluster.requests == 1
+
+
+def test_ctrl_c_while_a_job_is_sent_stops_it_again(monkeypatch):
+    class Interrupted(Cluster):
+        def submit_job(self, **terms: Any) -> None:
+            super().submit_job(**terms)
+            raise KeyboardInterrupt
+
+    cluster = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        start(cluster, f"{CLUSTER}-1-1")
+    assert cluster.jobs[f"{CLUSTER}-1-1"].status.is_terminal()
+
+
+def test_who_finds_no_place_free_waits_and_says_so_once():
+    cluster = Cluster()
     said: list[str] = []
-    job = Submission("job-1", "http://localhost:8265", MARK, Shaky([BEGIN, "坏\n"], always=False))
-    assert follow(job, said.append) == (3, None)
-    assert said == ["坏"]
+    for name in (f"{CLUSTER}-1-1", f"{CLUSTER}-2-7"):
+        start(cluster, name, nonce="theirs")
 
+    class Patient(Cluster):
+        jobs = cluster.jobs
 
-def test_a_cluster_that_stays_away_ends_the_following_and_not_the_job(monkeypatch):
-    monkeypatch.setattr(submission, "SECONDS_WITHOUT_A_LOOK", 0)
-    job = Submission("job-1", "http://localhost:8265", MARK, Shaky([BEGIN], always=True))
-    with pytest.raises(ClusterError, match="the job job-1 goes on there"):
-        follow(job, print)
+        def __init__(self) -> None:
+            self.requests, self.looks, self.breaks = 0, 0, {}
 
+        def list_jobs(self) -> list[SimpleNamespace]:
+            if self.looks == 5:
+                self.stop_job(f"{CLUSTER}-2-7")
+            return super().list_jobs()
 
-def test_ctrl_c_says_how_to_stop_the_job(monkeypatch, capsys):
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(submission, "follow", interrupted)
-    stop = "ray job stop job-1 --address http://localhost:8265"
-    for token, said in (("", f"with: {stop}"), ("our-token", f"with: RAY_AUTH_MODE=token {stop}")):
-        monkeypatch.setattr(dashboard, "read_token", lambda token=token: token)
-        with pytest.raises(KeyboardInterrupt):
-            _outcome(Submission("job-1", "http://localhost:8265", MARK, None))
-        assert said in capsys.readouterr().err
+    waiting = Patient()
+    there = dashboard_of(waiting)
+    with progress.listening(lambda event: said.append(event.said) if event.said else None):
+        terms = {"metadata": {"nonce": "ours"}}
+        assert in_line(there, 2, lambda name: _start(there, terms, name)) == f"{CLUSTER}-2-8"
+    assert waiting.looks == 6 and waiting.requests == 1
+    assert said == [
+        "2 jobs run at http://localhost:8265, as many as cluster.max_jobs lets; this one waits for "
+        "one to end"
+    ]
 
 
 @click.command()
@@ -123,11 +170,12 @@ def test_ctrl_c_says_how_to_stop_the_job(monkeypatch, capsys):
 @click.option("--until", default="deploy")
 @click.option("--keep/--drop", default=False)
 @click.option("-q", "--quiet", is_flag=True)
+@click.option("--resume")
 @click.option("--storage")
 @click.option("--data", type=click.Path())
 @click.pass_context
 def command(context: click.Context, **given: object) -> None:
-    click.echo(json.dumps(own_arguments(context)))
+    click.echo(json.dumps([own_arguments(context), own_arguments(context, {"resume": "bm-2"})]))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +191,16 @@ def command(context: click.Context, **given: object) -> None:
 )
 def test_a_commands_own_options_are_given_there_as_here(given, there):
     done = CliRunner().invoke(command, ["reviews@3", *given], catch_exceptions=False)
-    assert json.loads(done.output) == there
+    assert json.loads(done.output)[0] == there
+
+
+def test_a_job_that_is_submitted_again_goes_on_with_its_run():
+    for given in ([], ["--resume", "bm-1"]):
+        arguments = ["reviews@3", *given, "--until", "train", "--", "坏"]
+        done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+        before, again = json.loads(done.output)
+        assert before == ["--until", "train", *given, "--", "坏"]
+        assert again == ["--until", "train", "--resume", "bm-2", "--", "坏"]
 
 
 def test_a_file_of_this_machine_is_refused_there():

@@ -1,0 +1,134 @@
+"""Following a job from here: every line that it writes, its result, and how it ended."""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel.cluster.dashboard import NoSuchJob, patiently
+from bigmodel.cluster.session import run_mark
+from bigmodel.cluster.submission import Submission
+from bigmodel.errors import ClusterError
+
+OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, 130)
+SECONDS_BETWEEN_LOOKS = 0.5
+SHARE_OF_TIME = 0.1
+"""That is spent fetching the log, which comes whole each time: a long one is looked at less often,
+so that following costs no more than in proportion to a job's time."""
+
+SECONDS_FOR_THE_REST = 15.0
+"""After a job's end: the node that has its log may be what was lost."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ended: with an exit code of ours and perhaps a result, or `lost`, and why.
+
+    `run`: what can be gone on with, "" where it said none.
+    """
+
+    code: int = 5
+    result: Any = None
+    run: str = ""
+    lost: str = ""
+
+
+class Log:
+    """A job's log as far as it was passed on, without the lines that are for us alone."""
+
+    def __init__(self, job: Submission, say: Callable[[str], None]) -> None:
+        self._job, self._say = job, say
+        self._said = 0
+        self._next = 0.0
+        self.result: Any = None
+        self.run = ""
+
+    def look(self, *, last: bool = False) -> None:
+        """Pass on what is new; the beginning of a line only where it is the `last` look."""
+        began = time.monotonic()
+        if began < self._next and not last:
+            return
+        lines = _own_lines(self._job.dashboard.client.get_job_logs(self._job.id), self._job.id)
+        self._next = time.monotonic() + (time.monotonic() - began) / SHARE_OF_TIME
+        if not (last and lines[-1]):
+            lines.pop()  # what follows the last line's end: nothing, or a line half-written
+        for line in lines[self._said :]:
+            self._hear(line)
+        self._said = max(self._said, len(lines))
+
+    def _hear(self, line: str) -> None:
+        result, run = self._job.mark, run_mark(self._job.mark)
+        if line.startswith(run):
+            self.run = line.removeprefix(run)
+        elif line.startswith(result):
+            self.result = json.loads(line.removeprefix(result))
+        else:
+            self._say(line)
+
+
+def follow(job: Submission, say: Callable[[str], None]) -> End:
+    """Pass on the job's log line by line until it ended; ClusterError where the cluster is away
+    for more than a while, or has forgotten the job.
+
+    Its end is known before the log is fetched for the last time: Ray's own way of following one
+    loses the last lines.
+    """
+    log = Log(job, say)
+    while not (info := _info(job)).status.is_terminal():
+        try:
+            log.look()
+        except ClusterError:
+            pass  # the state says whether the cluster is away
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    try:
+        patiently(lambda: log.look(last=True), seconds=SECONDS_FOR_THE_REST)
+    except ClusterError as error:
+        say(f"the end of its log can't be fetched ({error})")
+    return _end(job, info, log)
+
+
+def _info(job: Submission) -> Any:
+    client, cluster = job.dashboard.client, job.dashboard.address
+    see = f"see what became of it with: bigmodel jobs status {job.id}"
+    try:
+        return patiently(lambda: client.get_job_info(job.id))
+    except NoSuchJob:
+        raise ClusterError(
+            f"{cluster} doesn't know the job {job.id} any more, as after its head was started "
+            f"anew; {see} --storage URI"
+        ) from None
+    except ClusterError as error:
+        raise ClusterError(f"{error}; the job {job.id} may go on there: {see}") from None
+
+
+def _end(job: Submission, info: Any, log: Log) -> End:
+    code = info.driver_exit_code
+    if info.status.value == "STOPPED":
+        return End(130, run=log.run)
+    if code not in OUR_EXIT_CODES:
+        return End(run=log.run, lost=_why(info))
+    if code == 0 and log.result is None:
+        raise ClusterError(
+            f"the job {job.id} ended well, but its result isn't in what came of its log; see it "
+            f"with: bigmodel jobs logs {job.id}"
+        )
+    return End(code, log.result, log.run)
+
+
+def _why(info: Any) -> str:
+    """What Ray knows of a job that ended without a word of ours, as a clause."""
+    code = info.driver_exit_code or 0
+    number = -code if code < 0 else code - 128  # a shell adds 128 to a signal's number
+    if number in set(signal.Signals):
+        return f"its process was ended by {signal.Signals(number).name}"
+    said = (info.message or "no reason given").partition("\n")[0]
+    return re.sub(r"[\s.:]+$", "", said)
+
+
+def _own_lines(log: str, job: str) -> list[str]:
+    """What the job itself wrote, after Ray's announcement of it; never empty."""
+    _, _, after = log.partition(f"Running entrypoint for job {job}:")
+    return after.partition("\n")[2].split("\n")

@@ -1,0 +1,164 @@
+"""Following a job: what is made of its log and its end."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from bigmodel.cluster import dashboard, following
+from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
+from bigmodel.cluster.following import End, follow
+from bigmodel.cluster.submission import Submission
+from bigmodel.errors import ClusterError
+
+MARK = "bigmodel-a1b2:"
+JOB = "bigmodel-c0de-1-1"
+BEGIN = f"Runtime env is setting up.\nRunning entrypoint for job {JOB}: python -m jobs.train\n"
+
+
+class Cluster:
+    """A job whose log grows by a part a look, and the way it ends."""
+
+    def __init__(
+        self, parts: list[str], code: int | None, message: str = "", end: str = "FAILED"
+    ) -> None:
+        self.parts, self.looks, self.code, self.message, self.end = parts, 0, code, message, end
+        self.fetched = 0
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        self.looks += 1
+        ended = self.looks >= len(self.parts)
+        return SimpleNamespace(
+            status=SimpleNamespace(
+                is_terminal=lambda: ended, value=self.end if ended else "RUNNING"
+            ),
+            driver_exit_code=self.code if ended else None,
+            message=self.message,
+        )
+
+    def get_job_logs(self, job: str) -> str:
+        self.fetched += 1
+        return "".join(self.parts[: self.looks])
+
+
+def followed(cluster: Cluster) -> tuple[End, list[str]]:
+    said: list[str] = []
+    there = Dashboard("http://localhost:8265", cluster, "2.60.0", "session_1")
+    return follow(Submission(JOB, MARK, there), said.append), said
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(following, "SHARE_OF_TIME", float("inf"))
+    monkeypatch.setattr(dashboard, "SECONDS_BETWEEN_TRIES", 0)
+
+
+def test_every_line_is_passed_on_once_and_the_result_is_taken_out():
+    result = {"model": "reviews@3", "metrics": {"accuracy": 0.8412345678901234}}
+    parts = ["", BEGIN + "train: epo", "ch 1 of 3\ntrain: 2", f".1 s\n{MARK}{json.dumps(result)}\n"]
+    assert followed(Cluster(parts, 0)) == (
+        End(0, result),
+        ["train: epoch 1 of 3", "train: 2.1 s"],
+    )
+
+
+def test_a_run_that_can_be_gone_on_with_is_taken_out_too():
+    parts = ["", f"{BEGIN}train: begins\n{MARK}run:bm-0a1b\n", "Killed"]
+    assert followed(Cluster(parts, -9)) == (
+        End(run="bm-0a1b", lost="its process was ended by SIGKILL"),
+        ["train: begins", "Killed"],
+    )
+
+
+def test_the_last_line_is_not_lost_when_it_has_no_end():
+    assert followed(Cluster([BEGIN + "bigmodel: 评论.csv: empty"], 3)) == (
+        End(3),
+        ["bigmodel: 评论.csv: empty"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "why"),
+    [
+        (-9, "Job entrypoint command failed with exit code -9, last logs:\n...", "by SIGKILL"),
+        (137, "Job entrypoint command failed with exit code 137", "by SIGKILL"),
+        (None, "Job supervisor actor died: The node was lost.\n...", "died: The node was lost"),
+        (None, "", "no reason given"),
+        (77, "Job entrypoint command failed with exit code 77, last logs:\n...", "exit code 77"),
+    ],
+)
+def test_a_job_that_ended_by_no_word_of_ours_is_lost(code, message, why):
+    end, _ = followed(Cluster([BEGIN], code, message))
+    assert end.code == 5 and why in end.lost and "\n" not in end.lost
+
+
+def test_a_job_that_somebody_stopped_is_interrupted_and_not_lost():
+    cluster = Cluster([BEGIN + "bigmodel: interrupted\n"], None, end="STOPPED")
+    assert followed(cluster) == (End(130), ["bigmodel: interrupted"])
+
+
+def test_a_result_that_is_not_in_the_log_is_told():
+    with pytest.raises(ClusterError, match=f"bigmodel jobs logs {JOB}"):
+        followed(Cluster([BEGIN + "train: 2.1 s\n"], 0))
+
+
+def test_a_long_log_is_fetched_less_often(monkeypatch):
+    monkeypatch.setattr(following, "SHARE_OF_TIME", 1e-9)
+    lines = [f"行 {i}\n" for i in range(1000)]
+    cluster = Cluster([BEGIN, *lines], 3)
+    end, said = followed(cluster)
+    assert said == [line.strip() for line in lines]
+    assert cluster.looks == 1001 and cluster.fetched == 2
+
+
+class Shaky(Cluster):
+    """Says nothing every other time that its state is asked for, or never says anything."""
+
+    def __init__(self, parts: list[str], *, always: bool) -> None:
+        super().__init__(parts, 3)
+        self.always, self.away = always, False
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        self.away = self.always or not self.away
+        if self.away:
+            raise Away("http://localhost:8265: connection lost (Connection refused)")
+        return super().get_job_info(job)
+
+
+def test_a_look_that_fails_is_taken_again():
+    assert followed(Shaky([BEGIN, "坏\n"], always=False)) == (End(3), ["坏"])
+
+
+def test_a_cluster_that_stays_away_ends_the_following_and_not_the_job(monkeypatch):
+    monkeypatch.setattr(dashboard, "SECONDS_OF_PATIENCE", 0)
+    with pytest.raises(ClusterError, match=f"may go on .*: .*bigmodel jobs status {JOB}"):
+        followed(Shaky([BEGIN], always=True))
+
+
+class Forgetful(Cluster):
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        if self.looks:
+            raise NoSuchJob(f"Job {job} does not exist")
+        return super().get_job_info(job)
+
+
+def test_a_cluster_that_was_started_anew_is_told():
+    with pytest.raises(ClusterError, match="doesn't know the job .* any more, as after its head"):
+        followed(Forgetful([BEGIN, "准备\n"], 0))
+
+
+class Broken(Cluster):
+    """The node with the log is gone, from some look on."""
+
+    def get_job_logs(self, job: str) -> str:
+        if self.looks > 1:
+            raise ClusterError("http://localhost:8265: the cluster refused (status 500: timed out)")
+        return super().get_job_logs(job)
+
+
+def test_a_log_that_went_with_its_node_hides_no_end(monkeypatch):
+    monkeypatch.setattr(following, "SECONDS_FOR_THE_REST", 0)
+    end, said = followed(Broken([BEGIN + "准备\n", "训练\n"], None, "Job supervisor actor died."))
+    assert end.lost == "Job supervisor actor died"
+    assert said[0] == "准备" and "the end of its log can't be fetched" in said[1]
