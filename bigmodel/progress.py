@@ -81,6 +81,17 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nobody is told anything of what happens within the block."""
+    before = _listeners[:]
+    _listeners.clear()
+    try:
+        yield
+    finally:
+        _listeners[:] = before
+
+
 def _tell(event: Event) -> None:
     for listener in tuple(_listeners):
         listener(event)
