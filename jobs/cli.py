@@ -20,6 +20,7 @@ VERBS = {
     "predict": "Label texts, or the rows of a file.",
     "serve": "Answer over HTTP from this machine, until Ctrl-C.",
     "deploy": "Answer over HTTP from a living cluster.",
+    "jobs": "What runs on a cluster, or ran there: list, status, logs, stop.",
     "up": "Start a Ray head on this machine, behind a token.",
     "down": "End the Ray head that `up` started.",
     "doctor": "Say what is wrong here, or with a cluster, and how to mend it.",

@@ -156,7 +156,7 @@ def _state(status: str, code: int | None, error: str, message: str | None) -> tu
     said = message or ""
     first = said.partition("\n")[0].rstrip(".:")
     if status == "PENDING":
-        return "PENDING", "waits for a free CPU" if "resources" in said else "is being set up"
+        return "PENDING", "waits for a CPU" if "resources" in said else "is being set up"
     if status != "FAILED":
         return status, ""  # type: ignore[return-value]
     if code == INTERRUPTED:
