@@ -86,7 +86,9 @@ def _with_uploads(luggage: "Luggage", context: click.Context) -> "tuple[Luggage,
 
     root = written_storage(None, (), context.params["storage"])
     given = {name: context.params.get(name) for name in READ}
-    planned = {name: plan(root, [Path(value)]) for name, value in given.items() if _is_local(value)}
+    planned = {
+        name: plan(root, [Path(str(value))]) for name, value in given.items() if _is_local(value)
+    }
     sent = [upload for _, uploads in planned.values() for upload in uploads]
     uploaded = {name: uri for name, (uri, _) in planned.items()}
     return replace(luggage, uploads=(*luggage.uploads, *sent)), uploaded

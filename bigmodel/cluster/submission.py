@@ -130,7 +130,8 @@ def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> bool:
 
 def _is_ours(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> bool:
     there: dict[str, str] = dashboard.client.get_job_info(job).metadata or {}
-    return there.get(NONCE) == terms["metadata"][NONCE]
+    ours: str = terms["metadata"][NONCE]
+    return there.get(NONCE) == ours
 
 
 def _withdraw(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> None:
