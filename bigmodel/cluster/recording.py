@@ -4,7 +4,6 @@ import atexit
 import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -150,9 +149,9 @@ class Recorder:
 
 def log_file(job: str) -> Path | None:
     """The file to which Ray writes what this process says; None where that goes elsewhere."""
-    for stream in (sys.__stdout__, sys.__stderr__):
-        with suppress(OSError, ValueError, AttributeError):
-            path = Path(os.readlink(f"/proc/self/fd/{stream.fileno()}"))
+    for output in (1, 2):
+        with suppress(OSError):
+            path = Path(os.readlink(f"/proc/self/fd/{output}"))
             if path.name == f"job-driver-{job}.log":
                 return path
     return None
