@@ -96,18 +96,21 @@ def _followed(submitted: "Submission") -> "End":
 
 def _wants_to_stop(job: str) -> bool:
     """What somebody at a terminal answers; no without one, and at a second Ctrl-C."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _at_terminal():
         return False
     choice = click.Choice(["leave", "stop"])
+    question = f"leave {job} running, or stop it?"
+    _say("")
     try:
-        _say("")
-        answer = click.prompt(
-            f"leave {job} running, or stop it?", type=choice, default="leave", err=True
-        )
+        answer = click.prompt(question, type=choice, default="leave", err=True)
     except click.Abort:
         _say("")
         return False
     return bool(answer == "stop")
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _stop(submitted: "Submission") -> None:
