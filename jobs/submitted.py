@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import bigmodel
-from bigmodel.cluster.session import JOB_CONFIG, RESULT_MARK
+from bigmodel.cluster.session import JOB_CONFIG, RESULT_MARK, ray_session
 
 if TYPE_CHECKING:
     from bigmodel.cluster.recording import Recorder
@@ -24,7 +24,7 @@ def run(work: Callable[[], Any], subject: "Recipe | str", storage: str) -> Any:
     context = click.get_current_context()
     recorder = _recorder(str(context.command.name), subject, storage)
     if recorder is None:
-        return work()
+        return _checked(work, subject, storage)
     recorder.begin()
     context.call_on_close(lambda: recorder.end(_exit_code(sys.exc_info()[1])))
 
@@ -33,9 +33,20 @@ def run(work: Callable[[], Any], subject: "Recipe | str", storage: str) -> Any:
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGTERM, stop)  # as `ray job stop` sends it
-    result = work()
+    result = _checked(work, subject, storage)
     recorder.tell(result)
     return result
+
+
+def _checked(work: Callable[[], Any], subject: "Recipe | str", storage: str) -> Any:
+    """The work, once what would end it in vain was looked for; in one Ray session, so that the
+    processes that were started for the one are there for the other."""
+    from bigmodel.cluster import preflight
+
+    verb = str(click.get_current_context().command.name)
+    with ray_session():
+        preflight.check(subject, storage, verb=verb)
+        return work()
 
 
 def _recorder(verb: str, subject: "Recipe | str", storage: str) -> "Recorder | None":
