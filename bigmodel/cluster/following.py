@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +40,9 @@ class End:
 class Log:
     """A job's log as far as it was passed on, without the lines that are for us alone."""
 
-    def __init__(self, job: Submission, say: Callable[[str], None]) -> None:
+    def __init__(self, job: Submission, entrypoint: str, say: Callable[[str], None]) -> None:
         self._job, self._say = job, say
+        self._announced = f"Running entrypoint for job {job.id}: {entrypoint}\n"
         self._said = 0
         self._next = 0.0
         self.result: Any = None
@@ -51,7 +53,8 @@ class Log:
         began = time.monotonic()
         if began < self._next and not last:
             return
-        lines = _own_lines(self._job.dashboard.client.get_job_logs(self._job.id), self._job.id)
+        written = self._job.dashboard.client.get_job_logs(self._job.id)
+        lines = written.partition(self._announced)[2].split("\n")  # what the job itself wrote
         self._next = time.monotonic() + (time.monotonic() - began) / SHARE_OF_TIME
         if not (last and lines[-1]):
             lines.pop()  # what follows the last line's end: nothing, or a line half-written
@@ -76,13 +79,13 @@ def follow(job: Submission, say: Callable[[str], None]) -> End:
     Its end is known before the log is fetched for the last time: Ray's own way of following one
     loses the last lines.
     """
-    log = Log(job, say)
-    while not (info := _info(job)).status.is_terminal():
-        try:
+    info = _info(job)
+    log = Log(job, info.entrypoint, say)
+    while not info.status.is_terminal():
+        with suppress(ClusterError):  # the state says whether the cluster is away
             log.look()
-        except ClusterError:
-            pass  # the state says whether the cluster is away
         time.sleep(SECONDS_BETWEEN_LOOKS)
+        info = _info(job)
     try:
         patiently(lambda: log.look(last=True), seconds=SECONDS_FOR_THE_REST)
     except ClusterError as error:
@@ -126,9 +129,3 @@ def _why(info: Any) -> str:
         return f"its process was ended by {signal.Signals(number).name}"
     said = (info.message or "no reason given").partition("\n")[0]
     return re.sub(r"[\s.:]+$", "", said)
-
-
-def _own_lines(log: str, job: str) -> list[str]:
-    """What the job itself wrote, after Ray's announcement of it; never empty."""
-    _, _, after = log.partition(f"Running entrypoint for job {job}:")
-    return after.partition("\n")[2].split("\n")

@@ -1,17 +1,26 @@
 """Jobs on a head node with a token: by our command and by Ray's own, and what is refused."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from comments import write_comments
 from heads import Head, free_ports, living_head, run
+from talking import SPOKEN, TALKING, begin
+from waiting import wait_for
 
 from bigmodel.artifact import Artifact
+from bigmodel.cluster.dashboard import connect
+from bigmodel.cluster.following import End, follow
 from bigmodel.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -134,11 +143,110 @@ def test_a_failed_job_ends_with_its_own_sentence_and_exit_code(head, recipe, tmp
     assert "Traceback" not in done.stderr
 
 
+def test_every_line_of_a_long_log_arrives(head, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    said: list[str] = []
+    assert follow(begin(connect(head.address), TALKING), said.append) == End(3)
+    assert said == SPOKEN
+
+
 @pytest.mark.chaos
 def test_a_detached_job_is_only_started(head, recipe, tmp_path):
     done = run(bigmodel(head, recipe, "--detach"), tmp_path, head.token)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"bigmodel-[0-9a-f]{4}-1-\d+", json.loads(done.stdout)["job"])
+
+
+SMALL_STEPS = """
+name = "comments"
+data.train = "评论.csv"
+model.kind = "mlp"
+model.mlp.dropout = 0.3
+[train]
+epochs = 8
+rows_per_step = 4
+early_stop = 0
+checkpoint_s = 0
+"""
+"""A training long enough to be killed in the middle, whose every step draws at random."""
+
+
+@pytest.fixture(scope="module")
+def comments(tmp_path_factory) -> Path:
+    return write_comments(tmp_path_factory.mktemp("comments"), SMALL_STEPS)
+
+
+def train(storage: str, *more: str) -> list[str]:
+    return ["bigmodel", "train", "recipe.toml", "--storage", storage, "--json", *more]
+
+
+@pytest.fixture(scope="module")
+def laptop(head, comments) -> Path:
+    """The artefact that the command makes without a cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it for a job's own process
+        done = run(train(str(comments / "laptop")), comments, None)
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["artifact"])
+
+
+def digests(artifact: Path) -> dict[str, str]:
+    """Of each file of a model, but for the two that name the places it was made in."""
+    files = json.loads((artifact / "manifest.json").read_text())["files"]
+    return {name: files[name] for name in files.keys() - {"recipe.json", "lineage.json"}}
+
+
+def settings(artifact: Path) -> dict[str, Any]:
+    """The recipe without its two paths."""
+    recipe = json.loads((artifact / "recipe.json").read_text())
+    assert recipe.pop("storage") and recipe["data"].pop("train")
+    return recipe
+
+
+@pytest.mark.chaos
+def test_laptop_and_cluster_give_the_same_model_byte_for_byte(head, comments, laptop):
+    there = train(str(comments / "cluster"), "--cluster", head.address)
+    done = run(there, comments, head.token)
+    assert done.returncode == 0, done.stderr
+    made = Path(json.loads(done.stdout)["artifact"])
+    assert digests(made) == digests(laptop)
+    assert "weights.safetensors" in digests(made)
+    assert settings(made) == settings(laptop)
+
+
+@pytest.mark.chaos
+def test_a_job_whose_driver_is_killed_is_submitted_again_and_goes_on(head, comments, laptop):
+    store = comments / "killed"
+    command = train(str(store), "--cluster", head.address, "--retries", "1")
+    killed = threading.Event()
+
+    def kill() -> None:
+        wait_for(lambda: list(store.glob("runs/*/checkpoints/[0-9]*/manifest.json")), within_s=240)
+        os.kill(driver_of(store), signal.SIGKILL)
+        killed.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = run(command, comments, head.token)
+    killer.join()
+    assert killed.is_set() and done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    again = f"ended by SIGKILL); it is submitted again with --resume {made['run_id']}"
+    assert again in done.stderr
+    assert digests(Path(made["artifact"])) == digests(laptop)
+    assert not list(store.glob("runs/*"))
+
+
+def driver_of(store: Path) -> int:
+    """The number of the one process that does a job with this storage."""
+    told = ["-m", "jobs.train"]
+    (found,) = (
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if str(store) in (said := process.info["cmdline"] or []) and said[1:3] == told
+    )
+    return found
 
 
 def test_rays_own_command_does_the_same(head, recipe, tmp_path):

@@ -13,7 +13,8 @@ from bigmodel.errors import ClusterError
 
 MARK = "bigmodel-a1b2:"
 JOB = "bigmodel-c0de-1-1"
-BEGIN = f"Runtime env is setting up.\nRunning entrypoint for job {JOB}: python -m jobs.train\n"
+COMMAND = "python -m jobs.predict reviews@3 -- '书很好看\n味道太差'"
+BEGIN = f"Runtime env is setting up.\nRunning entrypoint for job {JOB}: {COMMAND}\n"
 
 
 class Cluster:
@@ -32,6 +33,7 @@ class Cluster:
             status=SimpleNamespace(
                 is_terminal=lambda: ended, value=self.end if ended else "RUNNING"
             ),
+            entrypoint=COMMAND,
             driver_exit_code=self.code if ended else None,
             message=self.message,
         )
