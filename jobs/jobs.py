@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -175,7 +176,9 @@ def _status(there: "Dashboard | None", storage: str, id: str) -> dict[str, Any]:
 
     job, record = job_there(there.client if there else None, storage, id, given=_given())
     events = record.model_dump(mode="json")["events"] if record else []
-    return _row(job) | {"note": job.note, "go_on": _way_on(job), "events": events}
+    command = shlex.join(["bigmodel", job.verb, *record.argv[1:]]) if record else None
+    more = {"note": job.note, "command": command, "go_on": _way_on(job), "events": events}
+    return _row(job) | more
 
 
 def _row(job: "Job") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from bigmodel.cluster.dashboard import patiently
 from bigmodel.cluster.job_records import place_of, read_log, read_record
 from bigmodel.cluster.job_table import job_there, of_storage
 from bigmodel.cluster.session import run_mark
@@ -47,9 +48,9 @@ def _growing(client: Any, job: str, text: str, follow: bool) -> Iterator[str]:
     over = not follow
     while not over:
         time.sleep(SECONDS_BETWEEN_LOOKS)
-        over = client.get_job_info(job).status.is_terminal()  # before the log, which then is whole
-        began = time.monotonic()
-        said, text = len(text), str(client.get_job_logs(job))
+        info = patiently(lambda: client.get_job_info(job))  # before the log, which then is whole
+        over, began = info.status.is_terminal(), time.monotonic()
+        said, text = len(text), str(patiently(lambda: client.get_job_logs(job)))
         yield text[said:]
         if not over:
             time.sleep((time.monotonic() - began) / FETCHING)

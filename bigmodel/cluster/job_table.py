@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from bigmodel.cluster.dashboard import NoSuchJob
+from bigmodel.cluster.following import OUR_EXIT_CODES
 from bigmodel.cluster.job_records import Record, all_records, now, place_of, read_record
 from bigmodel.errors import BigModelError, ClusterError
 
 State = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "LOST"]
 
 INTERRUPTED = 130
-OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, INTERRUPTED)
 NO_COMMAND = (126, 127)
 NEVER_BEGAN = {
     "RUNTIME_ENV_SETUP_FAILURE",

@@ -250,13 +250,16 @@ def test_a_job_that_said_its_end_is_not_lost_with_its_node(there, storage):
 
 def test_status_says_how_to_go_on_with_what_was_cut_off(storage, tmp_path):
     events = [Happened(at=AT, stage="train", what="begins")]
-    keep(storage, "job-1", run="4f1c", stage="train", note="epoch 2 of 10", events=events)
+    argv = ("/tmp/x/jobs/train.py", "recipe/reviews.toml", "--set", "name=评论 1")
+    more = {"events": events, "argv": argv, "note": "epoch 2 of 10"}
+    keep(storage, "job-1", run="4f1c", stage="train", **more)
     (tmp_path / "存储/runs/4f1c").mkdir(parents=True)
     (tmp_path / "存储/runs/4f1c/run.json").write_text("{}")
     found = json.loads(run("status", "job-1", "--storage", storage, "--json").stdout)
     assert (found["state"], found["note"]) == ("LOST", "epoch 2 of 10")
     assert found["go_on"] == "the same command with --resume 4f1c goes on"
     assert [event["what"] for event in found["events"]] == ["begins"]
+    assert found["command"] == "bigmodel train recipe/reviews.toml --set 'name=评论 1'"
     shown = run("status", "job-1", "--storage", storage).stdout
     assert "--resume 4f1c" in shown and "epoch 2 of 10" in shown
     keep(storage, "job-1", run="4f1c", **ENDED)
@@ -290,6 +293,27 @@ def test_a_followed_log_comes_line_by_line_until_the_end(there, storage):
     done = run("logs", "job-1", "--follow", "--storage", storage, *CLUSTER)
     assert done.stdout == f"{LOG}train: epoch 1 of 3\ntrain: 2.1 s\n坏了"
     assert cluster.looks == 5
+
+
+class Shaky(Cluster):
+    """Doesn't answer every other time."""
+
+    away = False
+
+    def get_job_logs(self, job: str) -> str:
+        self.away = not self.away
+        if not self.away and self.looks:
+            raise ClusterError("connection lost")
+        return super().get_job_logs(job)
+
+
+def test_a_cluster_that_comes_back_is_followed_on(there, storage, monkeypatch):
+    monkeypatch.setattr(dashboard, "SECONDS_BETWEEN_TRIES", 0)
+    cluster = Shaky(details("job-1"))
+    cluster.logs["job-1"] = [LOG, "坏", "了\n"]
+    there(cluster)
+    done = run("logs", "job-1", "--follow", "--storage", storage, *CLUSTER)
+    assert (done.exit_code, done.stdout) == (0, f"{LOG}坏了\n")
 
 
 def test_a_record_is_followed_as_well(storage, monkeypatch):
