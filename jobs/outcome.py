@@ -67,8 +67,8 @@ def outcome(send: Send, *, retries: int, resumes: bool) -> Any:
 def _result(submitted: "Submission", end: "End", run: str | None) -> Any:
     job = f"the job {submitted.id} at {submitted.dashboard.address}"
     if end.lost:
-        go_on = f"; {GO_ON.format(run)}" if run else ""
-        raise ClusterError(f"{job} was lost ({end.lost}){go_on}")
+        go_on = GO_ON.format(run) if run else f"see bigmodel jobs status {submitted.id}"
+        raise ClusterError(f"{job} was lost ({end.lost}); {go_on}")
     if end.code == 130:
         complain(f"{job} was stopped")
     if end.code:

@@ -74,7 +74,7 @@ class Log:
 
 def follow(job: Submission, say: Callable[[str], None]) -> End:
     """Pass on the job's log line by line until it ended; ClusterError where the cluster is away
-    for more than a while, or has forgotten the job.
+    for more than a while.
 
     Its end is known before the log is fetched for the last time: Ray's own way of following one
     loses the last lines.
@@ -85,7 +85,10 @@ def follow(job: Submission, say: Callable[[str], None]) -> End:
         with suppress(ClusterError):  # the state says whether the cluster is away
             log.look()
         time.sleep(SECONDS_BETWEEN_LOOKS)
-        info = _info(job)
+        try:
+            info = _info(job)
+        except NoSuchJob:
+            return End(run=log.run, lost="its cluster was started anew")
     try:
         patiently(lambda: log.look(last=True), seconds=SECONDS_FOR_THE_REST)
     except ClusterError as error:
@@ -94,17 +97,15 @@ def follow(job: Submission, say: Callable[[str], None]) -> End:
 
 
 def _info(job: Submission) -> Any:
-    client, cluster = job.dashboard.client, job.dashboard.address
-    see = f"see what became of it with: bigmodel jobs status {job.id}"
     try:
-        return patiently(lambda: client.get_job_info(job.id))
+        return patiently(lambda: job.dashboard.client.get_job_info(job.id))
     except NoSuchJob:
-        raise ClusterError(
-            f"{cluster} doesn't know the job {job.id} any more, as after its head was started "
-            f"anew; {see} --storage URI"
-        ) from None
+        raise
     except ClusterError as error:
-        raise ClusterError(f"{error}; the job {job.id} may go on there: {see}") from None
+        raise ClusterError(
+            f"{error}; the job {job.id} may go on there: see what became of it with: bigmodel jobs "
+            f"status {job.id}"
+        ) from None
 
 
 def _end(job: Submission, info: Any, log: Log) -> End:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 from comments import write_comments
-from heads import Head, free_ports, living_head, run
+from heads import Head, command_environment, free_ports, living_head, run
 from talking import SPOKEN, TALKING, begin
 from waiting import wait_for
 
 from bigmodel.artifact import Artifact
-from bigmodel.cluster.dashboard import connect
+from bigmodel.cluster.dashboard import Dashboard, connect
 from bigmodel.cluster.following import End, follow
 from bigmodel.registry import Registry
 
@@ -143,12 +146,65 @@ def test_a_failed_job_ends_with_its_own_sentence_and_exit_code(head, recipe, tmp
     assert "Traceback" not in done.stderr
 
 
-def test_every_line_of_a_long_log_arrives(head, monkeypatch):
+@pytest.fixture
+def there(head, monkeypatch) -> Dashboard:
+    """The head, for what runs in this process."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
+    return connect(head.address)
+
+
+def test_every_line_of_a_long_log_arrives(there):
     said: list[str] = []
-    assert follow(begin(connect(head.address), TALKING), said.append) == End(3)
+    assert follow(begin(there, TALKING), said.append) == End(3)
     assert said == SPOKEN
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("answer", "state"), [("stop", "STOPPED"), ("leave", "SUCCEEDED")])
+def test_ctrl_c_at_a_terminal_asks_whether_to_stop_the_job(
+    head, there, recipe, tmp_path, answer, state
+):
+    terminal, inner = pty.openpty()
+    process = subprocess.Popen(
+        bigmodel(head, recipe, verb="check"),
+        cwd=tmp_path,
+        env=command_environment(tmp_path, head.token),
+        stdin=inner,
+        stdout=subprocess.PIPE,
+        stderr=inner,
+        start_new_session=True,
+    )
+    os.close(inner)
+    said = read_until(terminal, "pre-flight")
+    process.send_signal(signal.SIGINT)
+    said += read_until(terminal, "[leave]: ")
+    job = re.search(r"leave (bigmodel-\S+) running, or stop it\?", said)[1]
+    os.write(terminal, f"{answer}\n".encode())
+    said = read_until(terminal, "interrupted\r\n")
+    assert process.wait(timeout=60) == 130 and process.stdout.read() == b""
+    process.stdout.close()
+    os.close(terminal)
+    words = {
+        "stop": f"the job {job} at {head.address} was stopped",
+        "leave": f"logs {job} --follow",
+    }
+    assert words[answer] in said.replace("\r\n", "\n")
+
+    def end() -> str:
+        status = there.client.get_job_info(job).status
+        return str(status.value) if status.is_terminal() else ""
+
+    assert wait_for(end, within_s=180) == state
+
+
+def read_until(terminal: int, words: str) -> str:
+    """What stands on the terminal up to these words; an AssertionError where they don't come."""
+    said, deadline = "", time.monotonic() + 180
+    while words not in said:
+        assert time.monotonic() < deadline and select.select([terminal], [], [], 180)[0], said
+        said += os.read(terminal, 65_536).decode(errors="replace")
+    return said
 
 
 @pytest.mark.chaos

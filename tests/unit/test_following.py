@@ -145,9 +145,10 @@ class Forgetful(Cluster):
         return super().get_job_info(job)
 
 
-def test_a_cluster_that_was_started_anew_is_told():
-    with pytest.raises(ClusterError, match="doesn't know the job .* any more, as after its head"):
-        followed(Forgetful([BEGIN, "准备\n"], 0))
+def test_a_job_that_its_cluster_has_forgotten_is_lost():
+    cluster = Forgetful([f"{BEGIN}准备\n{MARK}run:bm-1\n", ""], 0)
+    lost = End(run="bm-1", lost="its cluster was started anew")
+    assert followed(cluster) == (lost, ["准备"])
 
 
 class Broken(Cluster):
