@@ -89,6 +89,7 @@ def _live() -> Iterator[None]:
     of text."""
     from rich.console import Console, RenderableType
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     tables: dict[str, RenderableType] = {}
 
@@ -98,7 +99,8 @@ def _live() -> Iterator[None]:
             yield from super().get_renderables()
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    elapsed = TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=len("0:00:00")))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), elapsed)
     tasks: dict[str, tuple[TaskID, float]] = {}
 
     def listener(event: progress.Event) -> None:
