@@ -38,7 +38,7 @@ def rehearse(recipe: Recipe, stage: progress.Stage) -> None:
     scratch = folder(recipe.storage).child(f"rehearsals/{secrets.token_hex(8)}")
     try:
         rows = sample(recipe)
-        with _unheard():
+        with _unheard(), _without_cpus():
             through_all_stages(small(recipe, scratch, rows))
     except DataError as error:
         stage.say(f"the first rows alone make no model, so nothing was rehearsed ({error})")
@@ -171,6 +171,24 @@ def through_all_stages(recipe: Recipe) -> None:
     digest = artifact.save(place.uri)
     texts, _ = prepared.rows("test")
     Predictor(Artifact.load(place.uri, digest=digest)).predict(texts)
+
+
+@contextmanager
+def _without_cpus() -> Iterator[None]:
+    """Ray's tasks of the block ask for no CPU: where none is free they run at once all the same,
+    and no autoscaler brings a machine for them."""
+    import ray
+
+    plain = ray.remote
+
+    def remote(function: Any) -> Any:
+        return plain(num_cpus=0)(function)
+
+    ray.remote = remote
+    try:
+        yield
+    finally:
+        ray.remote = plain
 
 
 @contextmanager

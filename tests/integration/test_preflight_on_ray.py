@@ -53,6 +53,17 @@ def test_a_hundred_rows_go_through_every_stage_and_nothing_stays(ray_local, plac
     assert not files_below(place)
 
 
+def test_a_cluster_that_is_busy_with_others_work_is_no_obstacle(ray_local, place):
+    import ray
+
+    everything = ray.util.placement_group([{"CPU": 1}] * 4)
+    ray.get(everything.ready(), timeout=60)
+    try:
+        assert check(place) == ["100 rows went through every stage"]
+    finally:
+        ray.util.remove_placement_group(everything)
+
+
 def test_a_verb_that_trains_nothing_rehearses_nothing(ray_local, place):
     assert check(place, "train.num_workers=64", verb="prepare") == []
 
