@@ -14,6 +14,7 @@ from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
 from bigmodel.cluster.line import Line, in_line
 from bigmodel.cluster.submission import _start
 from bigmodel.errors import ClusterError, RecipeError
+from jobs.cli import main
 from jobs.submit import own_arguments
 
 SESSION = "session_2026-11-22_21-40-00_000000_1"
@@ -206,3 +207,21 @@ def test_a_job_that_is_submitted_again_goes_on_with_its_run():
 def test_a_file_of_this_machine_is_refused_there():
     with pytest.raises(RecipeError, match="--data a.csv is a file of this machine"):
         CliRunner().invoke(command, ["reviews@3", "--data", "a.csv"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["--cluster", "http://localhost:1", "--detach", "--retries", "1"],
+            "leave one of them out",
+        ),
+        (["--retries", "1"], "--retries is for a job on a cluster, and this one runs here"),
+        (["--detach"], "--detach is for a job on a cluster, and this one runs here"),
+    ],
+)
+def test_retries_need_a_cluster_and_somebody_who_waits(given, said, monkeypatch):
+    monkeypatch.delenv("BIGMODEL_CLUSTER", raising=False)
+    done = CliRunner().invoke(main, ["train", "评论.toml", *given])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
