@@ -53,6 +53,7 @@ def _recorder(verb: str, subject: "Recipe | str", storage: str) -> "Recorder | N
     """None for a job whose id can't be the name of a folder."""
     from bigmodel.cluster.job_records import ID, Record, now, place_of
     from bigmodel.cluster.recording import Recorder, log_file
+    from bigmodel.recipe import PASSWORD
 
     about = json.loads(os.environ[JOB_CONFIG]).get("metadata", {})
     job = str(about.get("job_submission_id", ""))
@@ -65,7 +66,7 @@ def _recorder(verb: str, subject: "Recipe | str", storage: str) -> "Recorder | N
         verb=verb,
         name=about.get("name") or named,
         who=about.get("who", ""),
-        argv=tuple(sys.argv),
+        argv=tuple(PASSWORD.sub("***@", word) for word in sys.argv),
         bigmodel=bigmodel.__version__,
         mark=os.environ.get(RESULT_MARK, ""),
         source=str(source or ""),

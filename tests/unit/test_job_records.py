@@ -332,6 +332,12 @@ def test_who_submitted_it_stands_in_its_record(submitted, storage):
     assert (kept(storage).name, kept(storage).who) == ("评论", "li@laptop")
 
 
+def test_no_password_stands_in_a_record(submitted, storage, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--data", "s3://li:geheim@bucket/评论.csv"])
+    assert submitted(storage, "well").exit_code == 0
+    assert kept(storage).argv == ("evaluate.py", "--data", "***@bucket/评论.csv")
+
+
 def test_a_command_ends_as_it_would_where_no_record_can_be_kept(submitted, storage):
     Path(storage).write_text("a file is in the way")
     done = submitted(storage, "well")
