@@ -47,6 +47,9 @@ PORTS = {
 }
 """What Ray listens on by default; another port where that one is taken."""
 
+PATIENT = {"RAY_agent_register_timeout_ms": "120000"}
+"""After Ray's 30 s, a head on a very busy machine would end while it starts."""
+
 TOKEN = "token"
 STATE = "head.json"
 
@@ -213,7 +216,16 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Of all the head's processes: ours over the user's, and no other cluster in it."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(private.path(TOKEN))}
     other = dict.fromkeys(("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"))
-    merged = {**os.environ, **SETTINGS, **LOCAL, **LOOPBACK, **variables, **other, **token}
+    merged = {
+        **os.environ,
+        **SETTINGS,
+        **LOCAL,
+        **LOOPBACK,
+        **PATIENT,
+        **variables,
+        **other,
+        **token,
+    }
     root = Path(bigmodel.__file__).parents[1]
     if root.name != "site-packages":  # a checkout, which all of them must find
         merged["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
@@ -241,10 +253,19 @@ def _wait_until_up(head: Head, token: str) -> None:
         if status == 401 and _answers(head, token):
             return
         if not head.started.alive or time.monotonic() > deadline:
-            lines = Path(head.folder, "log").read_text(errors="replace").split("\n")
-            said = next((line.strip() for line in reversed(lines) if line.strip()), "no reason")
-            raise ClusterError(f"the head didn't start ({said}); nothing of it was left running")
+            raise ClusterError(
+                f"the head didn't start ({_reason(head)}); nothing of it was left running, so try "
+                "again once the machine is less busy, or look at what it has left: bigmodel doctor"
+            )
         time.sleep(0.1)
+
+
+def _reason(head: Head) -> str:
+    """Which of its processes ended, as its log has it, or else the log's last line."""
+    lines = Path(head.folder, "log").read_text(errors="replace").splitlines()
+    said = [line.rpartition(" -- ")[2].strip() for line in lines if line.strip()]
+    ended = [line for line in said if "exit code" in line]
+    return (ended or said or ["no reason"])[-1]
 
 
 def _answers(head: Head, token: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import strangers
 from crowd import Crowd
 from waiting import wait_for
 
@@ -27,6 +28,19 @@ from bigmodel.artifact import Artifact
 
 BIN = Path(sys.executable).parent
 TEXT = "手机电池不耐用"
+
+OPEN = {"/", "/favicon.ico", "/api/authentication_mode", "/api/gcs_healthz"}
+"""Of the dashboard's routes: an empty page that asks for the token, and whether it runs. The files
+of that page, below /static/, are open as well."""
+
+METHODS = (
+    "/ray.rpc.InternalKVGcsService/InternalKVKeys",
+    "/ray.rpc.JobInfoGcsService/GetAllJobInfo",
+    "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
+    "/ray.rpc.NodeManagerService/GetSystemConfig",  # of the raylet
+    "/ray.rpc.RayletDriver/ClusterInfo",  # of Ray's client server
+)
+"""What drivers, workers and clients call first."""
 
 DEPLOY = """
 import sys
@@ -117,6 +131,116 @@ def test_its_token_is_in_no_output_and_no_command_line(up: Up) -> None:
     lines = [" ".join(each.cmdline()) for each in processes_of(up)]
     assert lines
     assert not [line for line in [up.said, *lines] if up.token in line]
+
+
+def test_every_route_of_its_dashboard_wants_the_token(up: Up) -> None:
+    logs = Path(up.state["folder"], "ray", "session_latest", "logs")
+    found = strangers.routes(logs / "dashboard.log")
+    paths = {path for _, path in found}
+    assert {"/api/jobs/", "/api/packages/0/0", "/api/serve/applications/", "/api/v0/logs/0"} < paths
+    assert len(found) > 60
+    let_in = {}
+    for method, path in found:
+        for token, refusal in ((None, 401), ("0" * 64, 403)):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            said, _ = strangers.status(up.result["address"], method, path, headers)
+            if said != refusal:
+                let_in.setdefault(path, []).append((method, said))
+    assert let_in.keys() == OPEN, let_in
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/jobs/", {"Authorization": "Bearer "}),
+        ("/api/jobs/", {"Authorization": "Basic dG9rZW46"}),
+        ("/api/jobs/", {"Authorization": "0"}),
+        ("/api/jobs/", {"Cookie": "ray-authentication-token=0"}),
+        ("/api/jobs/", {"X-Ray-Authorization": "Bearer 0"}),
+        ("//api/jobs/", {}),
+        ("/static/../api/jobs/", {}),
+        ("/static/%2e%2e/api/jobs/", {}),
+        ("/static/../../../../../../../../../../etc/passwd", {}),
+        ("/api/gcs_healthz/../jobs/", {}),
+        ("/api/gcs_healthz%2f..%2fjobs/", {}),
+        ("http://localhost/api/jobs/", {}),
+    ],
+)
+def test_there_is_no_way_around_it(up: Up, path: str, headers: dict[str, str]) -> None:
+    said, _ = strangers.status(up.result["address"], "GET", path, headers)
+    assert said in (401, 403, 404)
+
+
+def test_no_service_takes_a_call_without_it(up: Up) -> None:
+    """All that a driver, a worker or a Ray client begins with; `make chaos` has real ones."""
+    addresses = [f"127.0.0.1:{port}" for port in ports_of(up)]
+    for method in METHODS:
+        said = {
+            token: {strangers.called(address, method, token) for address in addresses}
+            for token in (None, "0" * 64, up.token)
+        }
+        for stranger in (None, "0" * 64):
+            assert "UNAUTHENTICATED" in said[stranger], (method, said)
+            assert said[stranger] <= {"UNAUTHENTICATED", "UNIMPLEMENTED", "UNAVAILABLE"}, method
+        assert "UNAUTHENTICATED" not in said[up.token], (method, said)
+
+
+def test_what_else_answers_http_without_it_are_figures(up: Up) -> None:
+    """Ray's metrics, which it has no token for; they are on the loopback, as all else."""
+    answering: dict[int, dict[str, bytes]] = {}
+    for port in ports_of(up):
+        for path in ("/", "/metrics", "/api/job_agent/jobs/", "/logs", "/api/version"):
+            said, body = strangers.status(f"http://127.0.0.1:{port}", "GET", path)
+            if said == 200:
+                answering.setdefault(port, {})[path] = body
+    assert answering.pop(int(up.result["address"].rpartition(":")[2])).keys() == {"/"}
+    for port, bodies in answering.items():
+        assert all(body.startswith(b"# HELP ") for body in bodies.values()), (port, bodies)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Origin": "http://evil.example"},
+        {"Referer": "http://evil.example/a"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"User-Agent": "Mozilla/5.0"},
+    ],
+)
+def test_a_web_page_changes_nothing_even_with_the_token(up: Up, header: dict[str, str]) -> None:
+    """With it, it may read under any name of the machine: Ray doesn't look at Host."""
+    address, sent = up.result["address"], {"Authorization": f"Bearer {up.token}", **header}
+    for method, path in (
+        ("POST", "/api/jobs/"),
+        ("PUT", "/api/packages/gcs/_ray_pkg_0.zip"),
+        ("PUT", "/api/serve/applications/"),
+        ("DELETE", "/api/serve/applications/"),
+        ("DELETE", "/api/jobs/0"),
+    ):
+        assert strangers.status(address, method, path, sent)[0] == 405
+    foreign = {"Host": "evil.example"}
+    assert strangers.status(address, "GET", "/api/version", sent | foreign)[0] == 200
+    assert strangers.status(address, "GET", "/api/version", header | foreign)[0] == 401
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("token", [None, "0" * 64])
+@pytest.mark.parametrize("client", [False, True])
+def test_no_driver_joins_it_without_its_token(up: Up, client: bool, token: str | None) -> None:
+    """By its GCS, or by Ray's client port."""
+    server = next(each for each in processes_of(up) if "client.server" in command_line(each))
+    port = next(found.laddr.port for found in listening(server))
+    address = f"ray://127.0.0.1:{port}" if client else f"127.0.0.1:{up.state['gcs']}"
+    theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
+    joined = subprocess.run(
+        [sys.executable, "-c", f"import ray; ray.init({address!r}); print('joined')"],
+        env=up.environment | {"HOME": "/nonexistent", **theirs},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert joined.returncode != 0
+    assert "joined" not in joined.stdout
 
 
 def test_it_is_found_by_the_next_command_and_not_started_twice(up: Up) -> None:
@@ -212,6 +336,45 @@ def test_it_listens_on_the_loopback_alone(up: Up, url: str) -> None:
     assert open_to_all[0].startswith("ray::ServeRepli")
 
 
+def test_its_token_is_in_no_file_but_its_own(up: Up, url: str) -> None:
+    """After a job and a deploy, in all that Ray wrote and keeps of them."""
+    secret = up.token.encode()
+    headers = {"Authorization": f"Bearer {up.token}", "Content-Type": "application/json"}
+    jobs = f"{up.result['address']}/api/jobs/"
+    body = json.dumps({"entrypoint": "python -c 'print(\"好\")'"}).encode()
+    with urllib.request.urlopen(urllib.request.Request(jobs, body, headers), timeout=60) as answer:
+        job = jobs + json.load(answer)["submission_id"]
+    kept = wait_for(lambda: what_is_kept(job, headers), within_s=60)
+    assert "SUCCEEDED" in kept and "好" in kept
+    holding = [up.token in kept, *(secret in file for file in files_of(Path(up.state["folder"])))]
+    assert len(holding) > 20 and not any(holding)
+    assert not [each for each in processes_of(up) if up.token in environment_of(each)]
+
+
+def what_is_kept(job: str, headers: dict[str, str]) -> str:
+    """What the head says of a job and its log, once it has ended."""
+    said = ""
+    for url in (job, f"{job}/logs"):
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as ok:
+            said += json.dumps(json.load(ok), ensure_ascii=False)
+    return said if '"end_time": null' not in said else ""
+
+
+def files_of(folder: Path) -> Iterator[bytes]:
+    """What is in each regular file below it."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and not path.is_symlink():
+                yield path.read_bytes()
+
+
+def environment_of(process: psutil.Process) -> str:
+    try:
+        return "\0".join(process.environ().values())
+    except psutil.Error:
+        return ""
+
+
 def test_down_leaves_no_process_and_no_port(up: Up, url: str) -> None:
     processes = processes_of(up)
     ports = {found.laddr.port for process in processes for found in listening(process)}
@@ -234,6 +397,19 @@ def processes_of(up: Up) -> list[psutil.Process]:
     """All in the session of the head: HAProxy and replicas too."""
     session = up.state["started"]["session"]
     return [each for each in psutil.process_iter() if os.getsid(each.pid) == session]
+
+
+def ports_of(up: Up) -> list[int]:
+    """On which its processes listen."""
+    found = (port.laddr.port for each in processes_of(up) for port in listening(each))
+    return sorted(set(found))
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def listening(process: psutil.Process) -> list[Any]:
