@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -144,8 +145,21 @@ def _client(address: str, token: str | None) -> Any:
             with talking_to(address):
                 return super()._do_request(method, endpoint, timeout=seconds, **more)
 
+        def get_job_logs(self, job_id: str) -> str:
+            """The whole log; bytes that are no text in it are replaced, over which Ray fails."""
+            try:
+                return str(super().get_job_logs(job_id))
+            except ClusterError as error:
+                if "codec can't decode" not in str(error):
+                    raise
+            r = self._do_request("GET", f"/api/v0/logs/file?submission_id={job_id}&lines=-1")
+            if r.status_code != 200:
+                self._raise_error(r)
+            return str(r.content.decode(errors="replace"))
+
         def _raise_error(self, r: Any) -> None:
-            said = r.text.strip().rpartition("\n")[2].rstrip(".")  # below a trace, if it is one
+            lines = [line.strip() for line in r.text.split("\n") if re.search(r"\w", line)]
+            said = lines[-1].rstrip(".") if lines else "no reason"  # below a trace, if it is one
             if r.status_code == 404:
                 raise NoSuchJob(f"{address}: {said}; see which there are with: bigmodel jobs list")
             raise ClusterError(f"{address}: the cluster refused (status {r.status_code}: {said})")

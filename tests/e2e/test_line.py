@@ -68,6 +68,15 @@ def test_every_line_of_twenty_long_logs_arrives(there):
     assert most_at_once(there, {name for name, *_ in done}) <= 8
 
 
+def test_bytes_that_are_no_text_hide_nothing_else_of_a_log(there):
+    program = (
+        "import sys; sys.stdout.buffer.write('前\\n'.encode() + b'\\xff\\n'); print('后'); exit(3)"
+    )
+    said: list[str] = []
+    assert follow(begin(there, program), said.append) == End(3)
+    assert said == ["前", "\ufffd", "后"]
+
+
 def test_fifty_jobs_at_once_all_end(head, there, tmp_path):
     (tmp_path / "评论.csv").write_text(
         "text,label\n"

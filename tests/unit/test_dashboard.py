@@ -146,18 +146,27 @@ def test_rays_own_client_uses_no_proxy_either(monkeypatch):
 VERSION = {"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": "session_1"}
 
 
+TRACE = "Traceback (most recent call last):\n  ...\n"
+SAID: dict[str, tuple[int, str | bytes]] = {
+    "/api/version": (200, json.dumps(VERSION)),
+    "/api/jobs/": (500, f"{TRACE}KeyError: 'node'\n"),
+    "/api/jobs/bigmodel-2/logs": (
+        500,
+        f"{TRACE}RuntimeError: Request failed with status code 500: {TRACE}UnicodeDecodeError: "
+        "'utf-8' codec can't decode byte 0xff in position 9: invalid start byte\n.\n",
+    ),
+    "/api/v0/logs/file?submission_id=bigmodel-2&lines=-1": (200, "好\n".encode() + b"\xff\n"),
+}
+
+
 class Answering(BaseHTTPRequestHandler):
     """A dashboard with no jobs, whose newest trace ends as Ray's do."""
 
     def do_GET(self) -> None:
-        status, body = 404, "Job bigmodel-1 does not exist"
-        if self.path == "/api/version":
-            status, body = 200, json.dumps(VERSION)
-        elif self.path == "/api/jobs/":
-            status, body = 500, "Traceback (most recent call last):\n  ...\nKeyError: 'node'\n"
+        status, body = SAID.get(self.path, (404, "Job bigmodel-1 does not exist"))
         self.send_response(status)
         self.end_headers()
-        self.wfile.write(body.encode())
+        self.wfile.write(body if isinstance(body, bytes) else body.encode())
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -181,6 +190,7 @@ def test_what_a_cluster_says_of_itself_and_how_its_client_fails(answering, monke
         dashboard.client.get_job_info("bigmodel-1")
     with pytest.raises(ClusterError, match=r"refused \(status 500: KeyError: 'node'\)"):
         dashboard.client.list_jobs()
+    assert dashboard.client.get_job_logs("bigmodel-2") == "好\n\ufffd\n"
     answering.shutdown()
     answering.server_close()
     with pytest.raises(ClusterError, match=r"connection lost \(\[Errno 111\] Connection refused\)"):
