@@ -19,13 +19,16 @@ from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.loopback import is_loopback
 
 SECONDS_TO_ANSWER = 10.0
-SECONDS_TO_TAKE = 120.0
-"""An upload, which the head first keeps, or a submission."""
+SECONDS_TO_TAKE = {"POST": 30.0, "PUT": 120.0}
+"""A submission, for which the head needs an agent; an upload, which it first keeps."""
 
 SECONDS_OF_PATIENCE = 30.0
 """With a cluster that doesn't answer: a head that is started anew is back by then."""
 
 SECONDS_BETWEEN_TRIES = 0.5
+
+NOT_READY = "please try again later"
+"""What a head says that has only just begun."""
 
 Answer = TypeVar("Answer")
 
@@ -38,7 +41,7 @@ class NoSuchJob(ClusterError):
 
 
 class Away(ClusterError):
-    """The cluster doesn't answer, or the connection broke: it may have heard us or not."""
+    """The cluster doesn't answer, isn't ready, or the connection broke: it may have heard us."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _client(address: str, token: str | None) -> Any:
 
     class Client(JobSubmissionClient):  # type: ignore[misc]
         def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
-            seconds = SECONDS_TO_ANSWER if method == "GET" else SECONDS_TO_TAKE
+            seconds = SECONDS_TO_TAKE.get(method, SECONDS_TO_ANSWER)
             with talking_to(address):
                 return super()._do_request(method, endpoint, timeout=seconds, **more)
 
@@ -162,7 +165,8 @@ def _client(address: str, token: str | None) -> Any:
             said = lines[-1].rstrip(".") if lines else "no reason"  # below a trace, if it is one
             if r.status_code == 404:
                 raise NoSuchJob(f"{address}: {said}; see which there are with: bigmodel jobs list")
-            raise ClusterError(f"{address}: the cluster refused (status {r.status_code}: {said})")
+            kind = Away if NOT_READY in said else ClusterError
+            raise kind(f"{address}: the cluster refused (status {r.status_code}: {said})")
 
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.ERROR)

@@ -29,7 +29,7 @@ small cluster, and none of their work find room. None at all would put it on the
 SECONDS_TO_STOP = 30
 """For a job that is told to end: a training keeps a last checkpoint first. Ray gives it 3."""
 
-SECONDS_TO_BE_SURE = 60.0
+SECONDS_TO_BE_SURE = 90.0
 """Longer than anybody's patience with a cluster: what may have been started isn't sent again."""
 
 SECONDS_TO_WITHDRAW = 5.0

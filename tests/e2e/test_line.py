@@ -137,6 +137,7 @@ class Relay:
                 threading.Thread(target=_copy, args=(client, server), daemon=True).start()
                 answer = server.recv(65_536)
                 if when == "after it was heard":
+                    client.shutdown(socket.SHUT_RDWR)  # also for the thread that reads from it
                     return
                 client.sendall(answer)
                 _copy(server, client)

@@ -9,7 +9,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from requests.utils import get_environ_proxies
 
-from bigmodel.cluster.dashboard import NoSuchJob, checked_address, connect, read_token, talking_to
+from bigmodel.cluster.dashboard import (
+    Away,
+    NoSuchJob,
+    checked_address,
+    connect,
+    read_token,
+    talking_to,
+)
 from bigmodel.errors import ClusterError, RecipeError
 
 
@@ -150,6 +157,7 @@ TRACE = "Traceback (most recent call last):\n  ...\n"
 SAID: dict[str, tuple[int, str | bytes]] = {
     "/api/version": (200, json.dumps(VERSION)),
     "/api/jobs/": (500, f"{TRACE}KeyError: 'node'\n"),
+    "/api/jobs/bigmodel-3": (500, "No available agent to submit job, please try again later."),
     "/api/jobs/bigmodel-2/logs": (
         500,
         f"{TRACE}RuntimeError: Request failed with status code 500: {TRACE}UnicodeDecodeError: "
@@ -190,6 +198,8 @@ def test_what_a_cluster_says_of_itself_and_how_its_client_fails(answering, monke
         dashboard.client.get_job_info("bigmodel-1")
     with pytest.raises(ClusterError, match=r"refused \(status 500: KeyError: 'node'\)"):
         dashboard.client.list_jobs()
+    with pytest.raises(Away, match="No available agent"):
+        dashboard.client.get_job_info("bigmodel-3")
     assert dashboard.client.get_job_logs("bigmodel-2") == "好\n\ufffd\n"
     answering.shutdown()
     answering.server_close()
