@@ -241,6 +241,26 @@ def test_a_model_is_trained_with_data_and_storage_there(data, tmp_path):
     assert answer["labels"][0]["label"] == "正面"
 
 
+@pytest.mark.chaos
+def test_a_search_keeps_its_ledger_and_page_there_and_no_finished_trial_is_repeated(data, tmp_path):
+    recipe = write_recipe(
+        tmp_path,
+        data_train=f"{data}/评论/1 月.csv",
+        storage=f"{data}/模型 1",
+        model_kind="bag",
+        tune_num_trials=3,
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+    )
+    found = bigmodel("tune", recipe, cwd=tmp_path)
+    assert found["trials"] == 3 and found["failed"] == 0
+    here = folder(f"{data}/模型 1/searches/{found['run_id']}")
+    assert {"best.toml", "search.html", "events/000000.json"} <= set(here.names())
+    events = len([name for name in here.names() if name.startswith("events/")])
+    again = bigmodel("tune", recipe, "--resume", found["run_id"], cwd=tmp_path)
+    assert (again["best"], again["score"]) == (found["best"], found["score"])
+    assert len([name for name in here.names() if name.startswith("events/")]) == events
+
+
 FAULTS = {
     "no such bucket of data": ("data_train", "s3://没有/a.csv", 3, "no such bucket"),
     "no such file": ("data_train", "S3/没有.csv", 3, "no such file"),
