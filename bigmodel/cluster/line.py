@@ -18,8 +18,9 @@ from bigmodel.cluster.dashboard import Dashboard, patiently
 
 ID = re.compile(r"(bigmodel-[0-9a-f]{4})-([1-9][0-9]*)-([1-9][0-9]*)")
 SECONDS_BETWEEN_LOOKS = 1.0
+MOST_BETWEEN_LOOKS = 15.0
 SHARE_OF_TIME = 0.1
-"""That a client spends with the job table at most, however long that is and however slow."""
+"""That a client spends with the job table, which is long where there were many jobs."""
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,5 @@ def in_line(dashboard: Dashboard, places: int, start: Callable[[str], bool]) -> 
                     f"{line.running} jobs run at {dashboard.address}, as many as cluster.max_jobs "
                     "lets; this one waits for one to end"
                 )
-            pause = max(SECONDS_BETWEEN_LOOKS, took / SHARE_OF_TIME)
+            pause = min(max(SECONDS_BETWEEN_LOOKS, took / SHARE_OF_TIME), MOST_BETWEEN_LOOKS)
             time.sleep(random.uniform(0.5, 1.5) * pause)
