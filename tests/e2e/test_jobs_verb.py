@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from heads import Head, living_head
+from comments import write_comments
+from heads import Head, living_head, run
 from waiting import wait_for
 
 from bigmodel.cluster import job_records, job_table
@@ -139,3 +140,44 @@ def test_the_log_in_storage_is_the_whole_log(left, job):
 def test_of_a_killed_job_the_log_is_there_but_for_its_last_seconds(left):
     kept = bigmodel("logs", "killed", "--storage", left.storage).stdout
     assert kept and left.logs["killed"].startswith(kept)
+
+
+TRAINING = """
+name = "comments"
+data.train = "评论.csv"
+model.kind = "mlp"
+[train]
+epochs = 12
+rows_per_step = 2
+early_stop = 0
+checkpoint_s = 0
+"""
+
+
+@pytest.mark.chaos
+def test_a_training_is_stopped_and_gone_on_with_by_what_its_status_says(tmp_path):
+    place = write_comments(tmp_path, TRAINING)
+    storage = ("--storage", str(tmp_path / "存储"))
+    with living_head() as head, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", head.token)
+        there = ("--cluster", head.address, *storage)
+        train = ["bigmodel", "train", "recipe.toml", *there, "--json"]
+        began = run([*train, "--detach"], place, head.token)
+        assert began.returncode == 0, began.stderr
+        job = json.loads(began.stdout)["job"]
+        wait_for(lambda: bigmodel("status", job, *storage).exit_code == 0, within_s=120)
+        wait_for(lambda: said("status", job, *storage)["run"], within_s=240)
+        going = said("status", job, *storage)
+        assert (going["state"], going["stage"], going["verb"]) == ("RUNNING", "train", "train")
+        assert "@" in going["who"] and going["model"] is None
+        stopped = said("stop", job, *there)
+        assert stopped["state"] == "STOPPED"
+        assert stopped["go_on"] == f"the same command with --resume {going['run']} goes on"
+        done = run([*train, "--resume", going["run"]], place, head.token)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["run_id"] == going["run"]
+    after, before = said("list", *storage)
+    assert (before["id"], before["state"], before["code"]) == (job, "STOPPED", 130)
+    assert (after["state"], after["model"]) == ("SUCCEEDED", "comments@1")
+    assert '"model": "comments@1"' in bigmodel("logs", after["id"], *storage).stdout

@@ -38,7 +38,14 @@ AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def record(**more: object) -> Record:
-    known = {"id": JOB, "verb": "train", "name": "评论", "bigmodel": "0.1", "began": AT, "seen": AT}
+    known = {
+        "id": JOB,
+        "verb": "train",
+        "name": "reviews",
+        "bigmodel": "0.1",
+        "began": AT,
+        "seen": AT,
+    }
     return Record.model_validate(known | more)
 
 
@@ -84,10 +91,10 @@ def test_a_record_follows_its_job_from_stage_to_stage(storage, recorder):
             "4f1c0de",
             None,
         )
-    recorder.tell({"model": "评论@3", "run_id": "4f1c0de", "seconds": 1.5})
+    recorder.tell({"model": "reviews@3", "run_id": "4f1c0de", "seconds": 1.5})
     recorder.end(0)
     ended = kept(storage)
-    assert (ended.model, ended.run, ended.code) == ("评论@3", "4f1c0de", 0)
+    assert (ended.model, ended.run, ended.code) == ("reviews@3", "4f1c0de", 0)
     assert ended.ended and ended.ended >= ended.began
     assert [(one.stage, one.what) for one in ended.events] == [
         ("prepare", "begins"),
@@ -145,7 +152,7 @@ def test_what_is_said_as_the_process_exits_is_copied_too(storage, source, tmp_pa
     script = f"""
 from bigmodel.cluster.job_records import Record, now, place_of
 from bigmodel.cluster.recording import Recorder, log_file
-about = dict(id={JOB!r}, verb="train", name="评论", bigmodel="0.1", began=now(), seen=now())
+about = dict(id={JOB!r}, verb="train", name="reviews", bigmodel="0.1", began=now(), seen=now())
 recorder = Recorder(place_of({storage!r}, {JOB!r}), Record(**about), log_file({JOB!r}))
 recorder.begin()
 recorder.end(3)
@@ -161,7 +168,7 @@ PRINTING = f"""
 import sys, time
 from bigmodel.cluster.job_records import Record, now, place_of
 from bigmodel.cluster.recording import Recorder, log_file
-about = dict(id={JOB!r}, verb="train", name="评论", bigmodel="0.1", began=now(), seen=now())
+about = dict(id={JOB!r}, verb="train", name="reviews", bigmodel="0.1", began=now(), seen=now())
 Recorder(place_of(sys.argv[1], {JOB!r}), Record(**about), log_file({JOB!r})).begin()
 for line in range(10_000_000):
     print("train: 第", line, "行", flush=True)
@@ -304,7 +311,7 @@ def submitted(monkeypatch):
     def run(storage: str, how: str, **metadata: str):
         about = {"metadata": {"job_submission_id": JOB, "job_name": JOB, **metadata}}
         monkeypatch.setenv(JOB_CONFIG, json.dumps(about))
-        return CliRunner().invoke(predict_all, ["评论@3", "--how", how, "--storage", storage])
+        return CliRunner().invoke(predict_all, ["reviews@3", "--how", how, "--storage", storage])
 
     yield run
     signal.signal(signal.SIGTERM, before)
@@ -313,7 +320,7 @@ def submitted(monkeypatch):
 @pytest.mark.parametrize(
     ("how", "code", "model", "stopping"),
     [
-        ("well", 0, "评论@3", False),
+        ("well", 0, "reviews@3", False),
         ("empty", 3, None, False),
         ("stop", 130, None, True),
         ("bug", 1, None, False),
@@ -323,13 +330,13 @@ def test_a_submitted_command_keeps_how_it_ended(submitted, storage, how, code, m
     assert submitted(storage, how).exit_code == code
     found = kept(storage)
     assert (found.code, found.model, found.stopping) == (code, model, stopping)
-    assert (found.verb, found.name, found.who) == (Path(__file__).stem, "评论", "")
+    assert (found.verb, found.name, found.who) == (Path(__file__).stem, "reviews", "")
     assert found.events[0].stage == "predict" and found.ended
 
 
 def test_who_submitted_it_stands_in_its_record(submitted, storage):
-    assert submitted(storage, "well", name="评论", who="li@laptop").exit_code == 0
-    assert (kept(storage).name, kept(storage).who) == ("评论", "li@laptop")
+    assert submitted(storage, "well", name="reviews", who="li@laptop").exit_code == 0
+    assert (kept(storage).name, kept(storage).who) == ("reviews", "li@laptop")
 
 
 def test_no_password_stands_in_a_record(submitted, storage, monkeypatch):
@@ -341,7 +348,7 @@ def test_no_password_stands_in_a_record(submitted, storage, monkeypatch):
 def test_a_command_ends_as_it_would_where_no_record_can_be_kept(submitted, storage):
     Path(storage).write_text("a file is in the way")
     done = submitted(storage, "well")
-    assert (done.exit_code, "评论@3" in done.stdout) == (0, True)
+    assert (done.exit_code, "reviews@3" in done.stdout) == (0, True)
     assert submitted(storage, "empty").exit_code == 3
 
 

@@ -16,7 +16,7 @@ from jobs import jobs
 from jobs.cli import main
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-ENTRY = "python -m jobs.train recipe/评论.toml --set name=评论 --storage {}"
+ENTRY = "python -m jobs.train recipe/评论.toml --set name=reviews --storage {}"
 WAITS = "Job has not started yet. It may be waiting for resources (CPUs, …) to become available."
 NO_CPUS = "Job supervisor actor failed to start within 900.0 seconds. This timeout can be …"
 NODE_LOST = "Job supervisor actor died: The actor died because its node has died.\nMore of it."
@@ -36,7 +36,7 @@ def details(id: str, status: str = "RUNNING", **more: object) -> SimpleNamespace
         "error_type": None,
         "start_time": AT.timestamp() * 1000,
         "end_time": None,
-        "metadata": {"verb": "train", "name": "评论", "who": "li@laptop", "bigmodel": "0.1"},
+        "metadata": {"verb": "train", "name": "reviews", "who": "li@laptop", "bigmodel": "0.1"},
         "driver_exit_code": None,
     }
     return SimpleNamespace(**known | more)
@@ -109,7 +109,14 @@ CLUSTER = ("--cluster", "http://localhost:8265")
 
 
 def keep(storage: str, id: str, log: bytes = b"", **more: object) -> Record:
-    known = {"id": id, "verb": "train", "name": "评论", "bigmodel": "0.1", "began": AT, "seen": AT}
+    known = {
+        "id": id,
+        "verb": "train",
+        "name": "reviews",
+        "bigmodel": "0.1",
+        "began": AT,
+        "seen": AT,
+    }
     record = Record.model_validate(known | {"who": "li@laptop"} | more)
     write_record(place_of(storage, id), record)
     place_of(storage, id).write("log/000000", log)
@@ -126,7 +133,7 @@ def listed(storage: str, *more: str) -> list[dict[str, object]]:
 
 
 def test_without_a_cluster_the_storage_tells_all_the_newest_first(storage):
-    keep(storage, "bigmodel-3f2a-1-1", **ENDED, stage="seal", model="评论@3", run="4f1c")
+    keep(storage, "bigmodel-3f2a-1-1", **ENDED, stage="seal", model="reviews@3", run="4f1c")
     keep(
         storage,
         "raysubmit_4LamXRuQpYdSMg7J",
@@ -143,14 +150,14 @@ def test_without_a_cluster_the_storage_tells_all_the_newest_first(storage):
     assert older == {
         "id": "bigmodel-3f2a-1-1",
         "verb": "train",
-        "recipe": "评论",
+        "recipe": "reviews",
         "who": "li@laptop",
         "when": "2026-11-22T12:00:00+00:00",
         "state": "SUCCEEDED",
         "reason": "",
         "stage": "seal",
         "run": "4f1c",
-        "model": "评论@3",
+        "model": "reviews@3",
         "code": 0,
         "ended": "2026-11-22T12:01:30+00:00",
         "storage": storage,
@@ -164,7 +171,7 @@ def test_no_jobs_are_a_sentence_and_an_empty_list(storage):
 
 def test_a_cluster_and_the_storage_are_one_table(storage, there):
     keep(storage, "both", seen=AT, stage="train", run="4f1c")
-    keep(storage, "gone", **ENDED, model="评论@2")
+    keep(storage, "gone", **ENDED, model="reviews@2")
     plain = {"metadata": {}, "entrypoint": "python3 -m jobs.check recipe.toml --storage /x"}
     there(
         Cluster(
@@ -182,20 +189,20 @@ def test_a_cluster_and_the_storage_are_one_table(storage, there):
         "train",
         "4f1c",
     )
-    assert (rows["gone"]["state"], rows["gone"]["model"]) == ("SUCCEEDED", "评论@2")
+    assert (rows["gone"]["state"], rows["gone"]["model"]) == ("SUCCEEDED", "reviews@2")
     assert (rows["plain"]["verb"], rows["plain"]["who"]) == ("check", "")
     assert (rows["waits"]["state"], rows["waits"]["reason"]) == ("PENDING", "waits for a CPU")
 
 
 def test_a_jobs_own_command_says_where_its_record_is(storage, there, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    keep(storage, "job-1", stage="train", model="评论@3")
+    keep(storage, "job-1", stage="train", model="reviews@3")
     there(Cluster(details("job-1", entrypoint=ENTRY.format(storage))))
     for arguments in (["list"], ["status", "job-1"]):
         done = run(*arguments, *CLUSTER, "--json")
         found = json.loads(done.stdout)
         row = found[0] if isinstance(found, list) else found
-        assert (row["stage"], row["model"], row["storage"]) == ("train", "评论@3", storage)
+        assert (row["stage"], row["model"], row["storage"]) == ("train", "reviews@3", storage)
 
 
 @pytest.mark.parametrize(
@@ -242,10 +249,10 @@ def test_rays_word_of_an_end_is_told_from_a_job_that_was_lost(there, storage, ra
 
 
 def test_a_job_that_said_its_end_is_not_lost_with_its_node(there, storage):
-    keep(storage, "job-1", **ENDED, model="评论@3")
+    keep(storage, "job-1", **ENDED, model="reviews@3")
     there(Cluster(details("job-1", "FAILED", message=NODE_LOST)))
     (row,) = listed(storage, *CLUSTER)
-    assert (row["state"], row["code"], row["model"]) == ("SUCCEEDED", 0, "评论@3")
+    assert (row["state"], row["code"], row["model"]) == ("SUCCEEDED", 0, "reviews@3")
 
 
 def test_status_says_how_to_go_on_with_what_was_cut_off(storage, tmp_path):
@@ -280,10 +287,10 @@ def test_logs_are_whole_lines_whatever_the_width(storage):
 
 def test_the_result_stands_in_a_log_without_its_mark(storage):
     mark = "bigmodel-a1b2:"
-    said = f"{LOG}{mark}run:4f1c\ntrain: 2 s\n{mark}" + '{"model": "评论@3"}\n'
+    said = f"{LOG}{mark}run:4f1c\ntrain: 2 s\n{mark}" + '{"model": "reviews@3"}\n'
     keep(storage, "job-1", said.encode(), **ENDED, mark=mark)
     shown = run("logs", "job-1", "--storage", storage).stdout
-    assert shown == f'{LOG}train: 2 s\n{{"model": "评论@3"}}\n'
+    assert shown == f'{LOG}train: 2 s\n{{"model": "reviews@3"}}\n'
 
 
 def test_a_followed_log_comes_line_by_line_until_the_end(there, storage):
@@ -409,14 +416,14 @@ def test_a_job_that_never_stops_is_5(there, storage, monkeypatch):
 
 
 def test_a_table_of_jobs_keeps_ids_whole_on_a_narrow_terminal(there, storage, monkeypatch):
-    keep(storage, "bigmodel-3f2a-1-12", **ENDED, stage="cross-validate", model="商品评论@13")
+    keep(storage, "bigmodel-3f2a-1-12", **ENDED, stage="cross-validate", model="reviews@13")
     keep(storage, "raysubmit_4LamXRuQpYdSMg7J", seen=now(), who="wang@gpu-box-7.example.com")
     there(Cluster(details("bigmodel-3f2a-2-1", "PENDING", message=WAITS)))
     monkeypatch.setenv("COLUMNS", "80")
     shown = run("list", "--storage", storage, *CLUSTER).stdout
     for id in ("bigmodel-3f2a-1-12", "raysubmit_4LamXRuQpYdSMg7J", "bigmodel-3f2a-2-1"):
         assert id in shown
-    for value in ("wang@gpu-box-7.example.com", "cross-validate", "商品评论@13", "waits for a CPU"):
+    for value in ("wang@gpu-box-7.example.com", "cross-validate", "reviews@13", "waits for a CPU"):
         assert value in shown
     assert max(map(cell_len, shown.splitlines())) <= 80
 
