@@ -62,15 +62,15 @@ def forget() -> None:
 def put_back() -> dict[str, Any] | None:
     """Deploy what was remembered on the head that lives, where nothing is deployed there; what
     answers then, and its URL. None where there is nothing to do."""
-    from serve import rollout
-    from serve.declared import code_digest
-
     kept, living = _read(), head.living_head()
     if kept is None or living is None or head.applications(*living):
         return None
     found, token = living
     url, models = "", []
-    with attached(found.gcs, token):
+    with attached(found.gcs, token):  # Ray reads what this sets when it is imported
+        from serve import rollout
+        from serve.declared import code_digest
+
         for name, version, needed in kept.versions():
             args = kept.args.model_copy(update={"name": name, "code": code_digest()})
             try:
