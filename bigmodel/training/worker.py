@@ -53,6 +53,9 @@ def _joined() -> "TorchTeam":
     rank, size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     host, port, store = ray.util.get_node_ip_address(), 0, None
+    # by itself gloo tells the others what this machine's name leads to: often the loopback
+    if name := _interface_of(host):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     if rank == 0:
         store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
         port = store.port
@@ -62,3 +65,11 @@ def _joined() -> "TorchTeam":
         "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=size
     )
     return TorchTeam(device)
+
+
+def _interface_of(address: str) -> str:
+    """The network device that has it, as in eth0; "" where none does, as behind a translation."""
+    import psutil
+
+    devices = psutil.net_if_addrs().items()
+    return next((name for name, own in devices if address in (each.address for each in own)), "")
