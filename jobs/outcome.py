@@ -78,13 +78,16 @@ def _result(submitted: "Submission", end: "End", run: str | None) -> Any:
 
 def _followed(submitted: "Submission") -> "End":
     """The job's end. Ctrl-C leaves the job where it is, or stops it: who sits here is asked."""
-    from bigmodel.cluster import following
+    from bigmodel.cluster.following import Log, follow
 
+    log = Log(submitted, _say)
     try:
-        return following.follow(submitted, _say)
+        return follow(log)
     except KeyboardInterrupt:
         if _wants_to_stop(submitted.id):
-            _stop(submitted)
+            submitted.dashboard.client.stop_job(submitted.id)
+            follow(log)  # what it says at its end
+            _say(f"the job {submitted.id} at {submitted.dashboard.address} was stopped")
         else:
             _say(
                 f"the job {submitted.id} goes on at {submitted.dashboard.address}; watch it with: "
@@ -111,15 +114,6 @@ def _wants_to_stop(job: str) -> bool:
 
 def _at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _stop(submitted: "Submission") -> None:
-    """End the job, and say what it says meanwhile."""
-    from bigmodel.cluster import following
-
-    submitted.dashboard.client.stop_job(submitted.id)
-    following.follow(submitted, _say)
-    _say(f"the job {submitted.id} at {submitted.dashboard.address} was stopped")
 
 
 def _say(line: str) -> None:

@@ -40,60 +40,60 @@ class End:
 class Log:
     """A job's log as far as it was passed on, without the lines that are for us alone."""
 
-    def __init__(self, job: Submission, entrypoint: str, say: Callable[[str], None]) -> None:
-        self._job, self._say = job, say
-        self._announced = f"Running entrypoint for job {job.id}: {entrypoint}\n"
+    def __init__(self, job: Submission, say: Callable[[str], None]) -> None:
+        self.job, self.say = job, say
         self._said = 0
         self._next = 0.0
         self.result: Any = None
         self.run = ""
 
-    def look(self, *, last: bool = False) -> None:
-        """Pass on what is new; the beginning of a line only where it is the `last` look."""
+    def look(self, command: str, *, last: bool = False) -> None:
+        """Pass on what is new of what the `command` wrote; the beginning of a line only where it is
+        the `last` look."""
         began = time.monotonic()
         if began < self._next and not last:
             return
-        written = self._job.dashboard.client.get_job_logs(self._job.id)
-        lines = written.partition(self._announced)[2].split("\n")  # what the job itself wrote
+        written = self.job.dashboard.client.get_job_logs(self.job.id)
         self._next = time.monotonic() + (time.monotonic() - began) / SHARE_OF_TIME
+        announced = f"Running entrypoint for job {self.job.id}: {command}\n"
+        lines = written.partition(announced)[2].split("\n")
         if not (last and lines[-1]):
             lines.pop()  # what follows the last line's end: nothing, or a line half-written
         for line in lines[self._said :]:
+            self._said += 1
             self._hear(line)
-        self._said = max(self._said, len(lines))
 
     def _hear(self, line: str) -> None:
-        result, run = self._job.mark, run_mark(self._job.mark)
+        result, run = self.job.mark, run_mark(self.job.mark)
         if line.startswith(run):
             self.run = line.removeprefix(run)
         elif line.startswith(result):
             self.result = json.loads(line.removeprefix(result))
         else:
-            self._say(line)
+            self.say(line)
 
 
-def follow(job: Submission, say: Callable[[str], None]) -> End:
-    """Pass on the job's log line by line until it ended; ClusterError where the cluster is away
-    for more than a while.
+def follow(log: Log) -> End:
+    """Pass on a job's log line by line until it ended; ClusterError where the cluster is away for
+    more than a while.
 
     Its end is known before the log is fetched for the last time: Ray's own way of following one
     loses the last lines.
     """
-    info = _info(job)
-    log = Log(job, info.entrypoint, say)
+    info = _info(log.job)
     while not info.status.is_terminal():
         with suppress(ClusterError):  # the state says whether the cluster is away
-            log.look()
+            log.look(info.entrypoint)
         time.sleep(SECONDS_BETWEEN_LOOKS)
         try:
-            info = _info(job)
+            info = _info(log.job)
         except NoSuchJob:
             return End(run=log.run, lost="its cluster was started anew")
     try:
-        patiently(lambda: log.look(last=True), seconds=SECONDS_FOR_THE_REST)
+        patiently(lambda: log.look(info.entrypoint, last=True), seconds=SECONDS_FOR_THE_REST)
     except ClusterError as error:
-        say(f"the end of its log can't be fetched ({error})")
-    return _end(job, info, log)
+        log.say(f"the end of its log can't be fetched ({error})")
+    return _end(log, info)
 
 
 def _info(job: Submission) -> Any:
@@ -108,7 +108,7 @@ def _info(job: Submission) -> Any:
         ) from None
 
 
-def _end(job: Submission, info: Any, log: Log) -> End:
+def _end(log: Log, info: Any) -> End:
     code = info.driver_exit_code
     if info.status.value == "STOPPED":
         return End(130, run=log.run)
@@ -116,8 +116,8 @@ def _end(job: Submission, info: Any, log: Log) -> End:
         return End(run=log.run, lost=_why(info))
     if code == 0 and log.result is None:
         raise ClusterError(
-            f"the job {job.id} ended well, but its result isn't in what came of its log; see it "
-            f"with: bigmodel jobs logs {job.id}"
+            f"the job {log.job.id} ended well, but its result isn't in what came of its log; see "
+            f"it with: bigmodel jobs logs {log.job.id}"
         )
     return End(code, log.result, log.run)
 

@@ -23,7 +23,7 @@ from waiting import wait_for
 
 from bigmodel.artifact import Artifact
 from bigmodel.cluster.dashboard import Dashboard, connect
-from bigmodel.cluster.following import End, follow
+from bigmodel.cluster.following import End, Log, follow
 from bigmodel.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,7 @@ def there(head, monkeypatch) -> Dashboard:
 
 def test_every_line_of_a_long_log_arrives(there):
     said: list[str] = []
-    assert follow(begin(there, TALKING), said.append) == End(3)
+    assert follow(Log(begin(there, TALKING), said.append)) == End(3)
     assert said == SPOKEN
 
 

@@ -12,7 +12,7 @@ from heads import Head, end, living_head
 from talking import SPOKEN, TALKING, begin
 
 from bigmodel.cluster.dashboard import Dashboard, connect
-from bigmodel.cluster.following import End, follow
+from bigmodel.cluster.following import End, Log, follow
 from bigmodel.cluster.line import ID
 from bigmodel.cluster.packing import pack_recipe
 from bigmodel.cluster.submission import submit
@@ -58,7 +58,7 @@ def test_every_line_of_twenty_long_logs_arrives(there):
     def one(_: int) -> tuple[str, End, list[str]]:
         said: list[str] = []
         job = begin(there, TALKING)
-        return job.id, follow(job, said.append), said
+        return job.id, follow(Log(job, said.append)), said
 
     with ThreadPoolExecutor(20) as pool:
         done = list(pool.map(one, range(20)))
@@ -73,7 +73,7 @@ def test_bytes_that_are_no_text_hide_nothing_else_of_a_log(there):
         "import sys; sys.stdout.buffer.write('前\\n'.encode() + b'\\xff\\n'); print('后'); exit(3)"
     )
     said: list[str] = []
-    assert follow(begin(there, program), said.append) == End(3)
+    assert follow(Log(begin(there, program), said.append)) == End(3)
     assert said == ["前", "\ufffd", "后"]
 
 
@@ -91,7 +91,7 @@ def test_fifty_jobs_at_once_all_end(head, there, tmp_path):
         settings = (f"data.label_column={column}", f"seed={number}")
         luggage = pack_recipe(str(recipe), settings, str(tmp_path / "store"))
         job = submit("check", luggage, head.address, max_jobs=4)
-        return job.id, follow(job, lambda line: None)
+        return job.id, follow(Log(job, lambda line: None))
 
     with ThreadPoolExecutor(50) as pool:
         done = list(pool.map(one, range(50)))
@@ -169,7 +169,7 @@ def test_a_network_cut_while_a_job_is_sent_starts_it_once(there, relay, breaks, 
     job = begin(connect(relay.address), mark)
     assert not relay.breaks
     said: list[str] = []
-    assert follow(job, said.append) == End(3)
+    assert follow(Log(job, said.append)) == End(3)
     assert said == [f"once {tmp_path}"]
     started = [one for one in there.client.list_jobs() if str(tmp_path) in one.entrypoint]
     assert [one.submission_id for one in started] == [job.id]
@@ -186,7 +186,7 @@ def test_a_cluster_that_comes_back_within_half_a_minute_is_no_error(relay):
             relay.down = True
             threading.Timer(10, setattr, (relay, "down", False)).start()
 
-    assert follow(job, cut) == End(3)
+    assert follow(Log(job, cut)) == End(3)
     assert said == ["一", "二"]
 
 
@@ -201,5 +201,5 @@ def test_a_cluster_that_goes_away_mid_job_ends_the_command_in_bounded_time(monke
             gone.append(time.monotonic())
 
         with pytest.raises(ClusterError, match=f"see what .* bigmodel jobs status {job.id}"):
-            follow(job, end_it)
+            follow(Log(job, end_it))
         assert time.monotonic() - gone[0] < 60

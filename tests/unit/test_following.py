@@ -7,7 +7,7 @@ import pytest
 
 from bigmodel.cluster import dashboard, following
 from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
-from bigmodel.cluster.following import End, follow
+from bigmodel.cluster.following import End, Log, follow
 from bigmodel.cluster.submission import Submission
 from bigmodel.errors import ClusterError
 
@@ -46,7 +46,7 @@ class Cluster:
 def followed(cluster: Cluster) -> tuple[End, list[str]]:
     said: list[str] = []
     there = Dashboard("http://localhost:8265", cluster, "2.60.0", "session_1")
-    return follow(Submission(JOB, MARK, there), said.append), said
+    return follow(Log(Submission(JOB, MARK, there), said.append)), said
 
 
 @pytest.fixture(autouse=True)

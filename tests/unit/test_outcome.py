@@ -9,7 +9,7 @@ import pytest
 from bigmodel import progress
 from bigmodel.cluster import following
 from bigmodel.cluster.dashboard import Dashboard
-from bigmodel.cluster.following import End
+from bigmodel.cluster.following import End, Log
 from bigmodel.cluster.session import RESULT_MARK
 from bigmodel.cluster.submission import Submission
 from bigmodel.errors import ClusterError
@@ -36,7 +36,7 @@ class Jobs:
         self.sent.append(dict(changed))
         return Submission(f"bigmodel-c0de-1-{len(self.sent)}", "mark:", self.there)
 
-    def follow(self, job: Submission, say: object) -> End:
+    def follow(self, log: Log) -> End:
         end = self.ends.pop(0)
         if isinstance(end, End):
             return end
