@@ -58,11 +58,10 @@ def _show_list(result: list[dict[str, Any]]) -> "RenderableType":
     for column in grid.columns:
         column.overflow = "fold"  # an id is copied whole, and 80 columns hold all of this
     for row in result:
-        when = row["when"] and datetime.fromisoformat(row["when"]).astimezone()
         grid.add_row(
             f"{row['id']}\n{row['who']}",
             f"{row['verb']}\n{row['recipe']}",
-            f"{when:%m-%d %H:%M}" if when else "",
+            _here(row["when"])[:-3],
             f"{row['state']}\n{row['reason'] if row['state'] == 'PENDING' else row['stage']}",
             row["model"],
         )
@@ -73,15 +72,21 @@ def _show_one(result: dict[str, Any]) -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
 
-    known = {name: value for name, value in result.items() if value not in (None, "")}
+    times = {name: _here(result[name]) for name in ("when", "ended")}
+    known = {name.replace("_", " "): value for name, value in (result | times).items()}
     events = known.pop("events")
+    known = {name: value for name, value in known.items() if value not in (None, "")}
     if not events:
         return table(known)
     grid = Table("when", "stage", "", title="What it said", title_justify="left")
     for event in events:
-        at = datetime.fromisoformat(event["at"]).astimezone()
-        grid.add_row(f"{at:%m-%d %H:%M:%S}", event["stage"], event["what"])
+        grid.add_row(_here(event["at"]), event["stage"], event["what"])
     return Group(table(known), grid)
+
+
+def _here(time: str | None) -> str:
+    """A time of the table in this machine's zone; "" without one."""
+    return f"{datetime.fromisoformat(time).astimezone():%m-%d %H:%M:%S}" if time else ""
 
 
 def _pour(result: Iterator[str]) -> "RenderableType":
