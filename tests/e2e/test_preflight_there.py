@@ -1,6 +1,9 @@
 """On real heads: what a submitted job would fail of is said in its first seconds, by a sentence."""
 
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 from comments import write_comments
 from heads import Head, living_head, run
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 RECIPE = """
 name = "comments"
@@ -78,3 +82,64 @@ def test_a_storage_that_the_cluster_cannot_write_is_one_sentence(head, place):
         "bigmodel: storage is /proc/store, where the cluster can't write (No such file or "
         "directory); give an absolute path on a shared disk, or a URI such as s3://…"
     )
+
+
+@pytest.mark.chaos
+def test_a_full_disk_of_the_head_is_one_sentence_and_leaves_no_job_running(place):
+    disk = tempfile.mkdtemp(prefix="bm-")  # sockets have short names
+    program = [sys.executable, str(Path(__file__).with_name("full_disk.py"))]
+    mount = 'mount -t tmpfs -o size=600m tmpfs "$0" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, disk, *program, disk, place / "recipe.toml"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    Path(disk).rmdir()
+    assert done.returncode == 0, done.stderr
+    nearly, quite = json.loads(done.stdout)
+    assert nearly[0] == quite[0] == 5
+    assert "bigmodel: on the node " in nearly[1] and "has 0.0 GB left of 0.6" in nearly[1]
+    assert "bigmodel: " in quite[1] and "No space left on device" in quite[1]
+    assert "RUNNING" not in quite[2]
+
+
+TYPES = """
+provider: {type: fake_multinode, head_node_id: HEAD, disable_node_updaters: true,
+           use_node_id_as_ip: true, disable_launch_config_check: true}
+cluster_name: pretended
+max_workers: 3
+idle_timeout_minutes: 1
+head_node_type: ray.head.default
+available_node_types:
+  ray.head.default: {resources: {CPU: 1}, node_config: {}, max_workers: 0}
+  cpu: {resources: {CPU: 4}, node_config: {}, min_workers: 0, max_workers: 3}
+  gpu: {resources: {CPU: 4, GPU: 8}, node_config: {}, min_workers: 0, max_workers: 2}
+cluster_synced_files: []
+file_mounts: {}
+file_mounts_sync_continuously: false
+rsync_exclude: []
+rsync_filter: []
+initialization_commands: []
+setup_commands: []
+head_setup_commands: []
+worker_setup_commands: []
+head_start_ray_commands: []
+worker_start_ray_commands: []
+docker: {}
+auth: {ssh_user: x}
+"""
+"""Of a cluster that grows to 16 GPUs."""
+
+
+@pytest.mark.chaos
+def test_what_an_autoscaler_may_bring_counts_and_more_is_refused(place, tmp_path):
+    file = tmp_path / "types.yaml"
+    file.write_text(TYPES.replace("HEAD", FAKE_HEAD_NODE_ID))
+    options = (f"--autoscaling-config={file}",)
+    with living_head(num_cpus=1, options=options, variables={"RAY_FAKE_CLUSTER": "1"}) as head:
+        gpus = ["--set", "train.use_gpu=true", "--set", "train.num_workers=64"]
+        said = refused(submit(head, place, *gpus), 2)
+        assert "has room for 16 workers of 1 GPU" in said
+        said = refused(submit(head, place, "--set", "train.num_workers=13"), 2)
+        assert "has room for 12 workers of 1 CPU" in said
