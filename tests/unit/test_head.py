@@ -236,6 +236,17 @@ def test_without_a_place_for_the_token_nothing_is_started(
         head.start(lambda _: {})
 
 
+def test_where_others_could_read_the_token_nothing_is_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir(parents=True)
+    home.chmod(0o750)
+    monkeypatch.setattr(head, "_spawn", lambda *_: pytest.fail("started"))
+    with pytest.raises(ClusterError, match=f"chmod 700 {home}"):
+        head.start(lambda _: {})
+    assert [each.name for each in home.iterdir()] == []
+
+
 def test_what_a_dead_head_left_behind_is_removed(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bigmodel-dead"
     folder.mkdir()
