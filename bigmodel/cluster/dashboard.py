@@ -155,7 +155,9 @@ def _client(address: str, token: str | None) -> Any:
             except ClusterError as error:
                 if "codec can't decode" not in str(error):
                     raise
-            r = self._do_request("GET", f"/api/v0/logs/file?submission_id={job_id}&lines=-1")
+            node = self.get_job_info(job_id).driver_node_id
+            whole = f"node_id={node}&submission_id={job_id}&lines=-1"
+            r = self._do_request("GET", f"/api/v0/logs/file?{whole}")
             if r.status_code != 200:
                 self._raise_error(r)
             return str(r.content.decode(errors="replace"))

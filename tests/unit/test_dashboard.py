@@ -163,7 +163,16 @@ SAID: dict[str, tuple[int, str | bytes]] = {
         f"{TRACE}RuntimeError: Request failed with status code 500: {TRACE}UnicodeDecodeError: "
         "'utf-8' codec can't decode byte 0xff in position 9: invalid start byte\n.\n",
     ),
-    "/api/v0/logs/file?submission_id=bigmodel-2&lines=-1": (200, "好\n".encode() + b"\xff\n"),
+    "/api/jobs/bigmodel-2": (
+        200,
+        json.dumps(
+            {"type": "SUBMISSION", "status": "RUNNING", "entrypoint": "", "driver_node_id": "c0de"}
+        ),
+    ),
+    "/api/v0/logs/file?node_id=c0de&submission_id=bigmodel-2&lines=-1": (
+        200,
+        "好\n".encode() + b"\xff\n",
+    ),
 }
 
 
