@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from bigmodel import progress
 from bigmodel.cluster import following
@@ -107,14 +108,21 @@ def test_ctrl_c_at_a_terminal_asks(monkeypatch, answer, stopped):
     assert jobs.stopped == stopped
 
 
-def test_a_job_says_its_run_once_there_is_something_to_go_on_with(monkeypatch, capsys):
-    def train() -> None:
-        with telling_run(), progress.stage("train") as stage:
-            stage.say("this is a new run; bm-1 was stopped, and --resume bm-1 goes on with it")
-            stage.say(f"a checkpoint is kept; if stopped, {GO_ON.format('bm-2')}")
+@pytest.mark.parametrize(
+    ("verb", "said"), [("train", ["bm-2"]), ("run", ["bm-1", "bm-2"]), ("tune", ["bm-1"])]
+)
+def test_a_job_says_the_run_that_its_verb_goes_on_with(monkeypatch, verb, said):
+    @click.command(verb)
+    def command() -> None:
+        with telling_run():
+            if verb != "train":
+                with progress.stage("tune") as stage:
+                    stage.say(f"if stopped, {GO_ON.format('bm-1')}")
+            with progress.stage("train") as stage:
+                stage.say("this is a new run; bm-0 was stopped, and --resume bm-0 goes on with it")
+                stage.say(f"a checkpoint is kept; if stopped, {GO_ON.format('bm-2')}")
 
-    train()
-    assert capsys.readouterr().out == ""
+    assert CliRunner().invoke(command).output == ""
     monkeypatch.setenv(RESULT_MARK, "bigmodel-a1b2:")
-    train()
-    assert capsys.readouterr().out == "bigmodel-a1b2:run:bm-2\n"
+    lines = CliRunner().invoke(command).output.splitlines()
+    assert lines == [f"bigmodel-a1b2:run:{run}" for run in said]

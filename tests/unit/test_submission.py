@@ -165,6 +165,20 @@ def test_who_finds_no_place_free_waits_and_says_so_once():
     ]
 
 
+def test_ctrl_c_in_the_line_leaves_nothing_behind(monkeypatch):
+    cluster = Cluster()
+    start(cluster, f"{CLUSTER}-1-1", nonce="theirs")
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    there = dashboard_of(cluster)
+    with pytest.raises(KeyboardInterrupt):
+        in_line(there, 1, lambda name: _start(there, {"metadata": {"nonce": "ours"}}, name))
+    assert list(cluster.jobs) == [f"{CLUSTER}-1-1"] and cluster.requests == 1
+
+
 @click.command()
 @click.argument("target")
 @click.argument("texts", nargs=-1)
