@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import ray
@@ -52,16 +53,16 @@ class Search:
         return sum(trial.end == "stopped" for trial in self.trials)
 
 
-def search(recipe: Recipe, place: Folder, *, grows: bool = False) -> Search:
+def search(recipe: Recipe, place: Folder, *, coming: float = 0) -> Search:
     """Try `tune.num_trials` recipes, the given one first, each from the same seed.
 
     All that happens stands in the ledger under `place`: what it holds already isn't tried again,
     and a trial that was cut off begins anew. All trials read the same rows from the object store,
-    once for each way of preparing them. `grows`: the cluster may bring more machines.
+    once for each way of preparing them. `coming`: as in `slots`.
     Nothing is left running; of files only the ledger and the weights of `tune.keep` trials.
     """
     config = recipe.tune or TuneConfig()
-    at_a_time = slots(recipe, config, grows=grows)
+    at_a_time = slots(recipe, config, coming=coming)
     space = Space.of(recipe, config)
     ledger = Ledger(place)
     source = Source(space, config, ledger, place)
@@ -110,17 +111,23 @@ def _leaving_a_way_on(run_id: str) -> Iterator[None]:
         raise
 
 
-def slots(recipe: Recipe, config: TuneConfig, *, grows: bool) -> int:
-    """How many trials find room at a time, now; RecipeError where not one ever would."""
+def slots(recipe: Recipe, config: TuneConfig, *, coming: float) -> int:
+    """How many trials to have at a time; RecipeError where not one would ever find room.
+
+    `coming`: how many workers of a trial find room once the cluster has all machines that its
+    autoscaler may add; 0 without one, inf where nobody knows: then it is what finds room now.
+    """
     workers = recipe.train.fewest_workers
-    most = _room(config, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    if most < workers and not grows:
+    there = _room(config, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    if (most := max(there, coming)) < workers:
         gpus = f" and {config.gpus:g} GPUs" if config.gpus else ""
         raise RecipeError(
             f"a trial takes {workers} workers of {config.cpus:g} CPUs{gpus}, and Ray has room for "
-            f"{most}; lower train.num_workers or tune.cpus, or search on a larger cluster"
+            f"{most:g}; lower train.num_workers or tune.cpus, or search on a larger cluster"
         )
-    return max(1, _room(config, state.available_resources_per_node().values()) // workers)
+    now = _room(config, state.available_resources_per_node().values()) // workers
+    later = int(min(config.num_trials, coming // workers)) if isfinite(coming) else 0
+    return max(1, now, later)
 
 
 def _room(config: TuneConfig, nodes: Iterable[Mapping[str, float]]) -> int:

@@ -98,4 +98,13 @@ def test_more_workers_than_there_is_room_for_are_told_first(
 def test_parts_of_a_cpu_let_more_trials_run_at_a_time(small, ray_local):
     check_nothing_is_left(alive())
     recipe = small("mlp", tune={"cpus": 0.5}, train={"num_workers": 1})
-    assert slots(recipe, recipe.tune, grows=False) == 8
+    assert slots(recipe, recipe.tune, coming=0) == 8
+    assert slots(recipe, recipe.tune, coming=float("inf")) == 8
+
+
+def test_a_cluster_that_may_grow_gets_as_many_trials_as_it_would_hold(small, ray_local):
+    check_nothing_is_left(alive())
+    recipe = small("mlp", tune={"num_trials": 16}, train={"num_workers": 2})
+    assert slots(recipe, recipe.tune, coming=0) == 2
+    assert slots(recipe, recipe.tune, coming=12) == 6
+    assert slots(recipe, recipe.tune, coming=64) == 16
