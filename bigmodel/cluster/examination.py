@@ -202,7 +202,7 @@ def _open_sockets() -> Iterator[str]:
         try:
             if process.name() != "haproxy":
                 continue
-            paths = {each.laddr for each in process.net_connections(kind="unix") if each.laddr}
+            paths = {str(each.laddr) for each in process.net_connections(kind="unix")}
             yield from (path for path in paths if _is_open(Path(path)))
         except (psutil.Error, OSError):
             continue

@@ -248,6 +248,18 @@ def test_it_is_found_by_the_next_command_and_not_started_twice(up: Up) -> None:
     assert (again.returncode, json.loads(again.stdout)) == (0, up.result | {"started": False})
 
 
+def test_the_doctor_finds_nothing_wrong_with_it(up: Up) -> None:
+    """But for what else is on this machine."""
+    address = up.result["address"]
+    given = up.environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": up.result["token"]}
+    rows = json.loads(command(given, "doctor", "--cluster", address).stdout)
+    files = [row["state"] for row in rows if row["check"] in ("token", "head")]
+    doors = [row["state"] for row in rows if f"({address})" in row["found"]]
+    assert files == ["ok"] * 4 and doors == ["ok"] * 2, rows
+    ports = " ".join(row["found"] for row in rows if row["check"] == "ports")
+    assert not [each for each in processes_of(up) if f"({each.pid})" in ports], ports
+
+
 def test_its_endpoint_answers(url: str) -> None:
     body = json.dumps({"inputs": TEXT}).encode()
     headers = {"Content-Type": "application/json"}
