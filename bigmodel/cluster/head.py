@@ -264,7 +264,7 @@ def _reason(head: Head) -> str:
     """Which of its processes ended, as its log has it, or else the log's last line."""
     lines = Path(head.folder, "log").read_text(errors="replace").splitlines()
     said = [line.rpartition(" -- ")[2].strip() for line in lines if line.strip()]
-    ended = [line for line in said if "exit code" in line]
+    ended = [line for line in said if "[exit code=" in line]
     return (ended or said or ["no reason"])[-1]
 
 
