@@ -93,6 +93,16 @@ def read_record(place: Folder) -> Record | None:
     return None
 
 
+def put_aside(place: Folder, record: Record) -> None:
+    """Give a record another id, that of a job of another cluster: what it holds stays readable."""
+    other = record.model_copy(update={"id": f"{record.id}.{record.began:%Y%m%dT%H%M%S}"})
+    there = place.parent.child(other.id)
+    for name in place.names():
+        there.write(name, place.read(name))
+    write_record(there, other)
+    place.remove()
+
+
 def all_records(storage: str) -> dict[str, Record]:
     """By id, of every job that kept one there; what is damaged is left out."""
     root = folder(storage).child(FOLDER)

@@ -18,6 +18,7 @@ from bigmodel.cluster.job_records import (
     Record,
     name_of_part,
     now,
+    put_aside,
     read_record,
     write_record,
 )
@@ -113,11 +114,11 @@ class Recorder:
                 log.warning("the record of this job can't be kept for now: %s", error)
 
     def _make_room(self) -> None:
-        """A record of another cluster under the same id goes: its log may be longer than ours."""
+        """For a job of another cluster that had this id: ids count anew on each."""
         with suppress(BigModelError):  # the first writing will say it
             before = read_record(self._place)
             if before and before.source != self._record.source:
-                self._place.remove()
+                put_aside(self._place, before)
 
     def _note(self, event: progress.Event, happened: Iterable[str]) -> None:
         at, before = now(), self._record

@@ -92,9 +92,9 @@ def run_all(head: Head, folder: Path) -> Left:
             entrypoint=entry, submission_id=job, metadata=ours, entrypoint_num_cpus=0.1
         )
     there = ("--cluster", head.address, "--storage", storage)
-    wait_for(lambda: "第 9999 行" in bigmodel("logs", "stopped", *there).stdout, within_s=90)
+    wait_for(lambda: "第 9999 行" in bigmodel("logs", "stopped", *there).stdout, within_s=180)
     stopped = said("stop", "stopped", *there)
-    ends = wait_for(lambda: all_ended(client, list(entries)), within_s=90)
+    ends = wait_for(lambda: all_ended(client, list(entries)), within_s=180)
     logs = {job: client.get_job_logs(job) for job in entries}
     return Left(storage, ends, logs, said("list", *there), stopped)
 

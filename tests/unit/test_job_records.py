@@ -216,10 +216,12 @@ def test_a_storage_that_cant_be_written_is_one_warning_and_no_end(storage, sourc
     assert (kept(storage).stage, kept(storage).code) == ("train", 0)
 
 
-def test_the_same_id_on_another_cluster_begins_anew(storage, source, recorder, tmp_path):
+def test_a_job_of_another_cluster_with_the_same_id_takes_nothing_away(
+    storage, source, recorder, tmp_path
+):
     with source.open("ab") as file:
         file.write(b"x" * 3 * PART)
-    recorder.end(0)
+    recorder.end(4)
     other = tmp_path / "other" / source.name
     other.parent.mkdir()
     other.write_text("short\n")
@@ -227,6 +229,9 @@ def test_the_same_id_on_another_cluster_begins_anew(storage, source, recorder, t
     again.begin()
     again.end(0)
     assert b"".join(read_log(place_of(storage, JOB))) == b"short\n"
+    before = f"{JOB}.20261122T120000"
+    assert b"".join(read_log(place_of(storage, before))) == source.read_bytes()
+    assert {job: one.code for job, one in all_records(storage).items()} == {JOB: 0, before: 4}
 
 
 def test_a_second_command_of_the_same_job_goes_on_with_its_log(storage, source, recorder):
