@@ -152,15 +152,15 @@ def _client(address: str, token: str | None) -> Any:
             """The whole log; bytes that are no text in it are replaced, over which Ray fails."""
             try:
                 return str(super().get_job_logs(job_id))
-            except ClusterError as error:
-                if "codec can't decode" not in str(error):
-                    raise
-            node = self.get_job_info(job_id).driver_node_id
-            whole = f"node_id={node}&submission_id={job_id}&lines=-1"
-            r = self._do_request("GET", f"/api/v0/logs/file?{whole}")
-            if r.status_code != 200:
-                self._raise_error(r)
-            return str(r.content.decode(errors="replace"))
+            except (Away, NoSuchJob):
+                raise
+            except ClusterError as refusal:
+                node = self.get_job_info(job_id).driver_node_id
+                whole = f"node_id={node}&submission_id={job_id}&lines=-1"
+                r = self._do_request("GET", f"/api/v0/logs/file?{whole}")
+                if r.status_code != 200:
+                    raise refusal from None
+                return str(r.content.decode(errors="replace"))
 
         def _raise_error(self, r: Any) -> None:
             lines = [line.strip() for line in r.text.split("\n") if re.search(r"\w", line)]

@@ -160,8 +160,8 @@ SAID: dict[str, tuple[int, str | bytes]] = {
     "/api/jobs/bigmodel-3": (500, "No available agent to submit job, please try again later."),
     "/api/jobs/bigmodel-2/logs": (
         500,
-        f"{TRACE}RuntimeError: Request failed with status code 500: {TRACE}UnicodeDecodeError: "
-        "'utf-8' codec can't decode byte 0xff in position 9: invalid start byte\n.\n",
+        f"{TRACE}RuntimeError: Request failed with status code 500: 500 Internal Server Error\n\n"
+        "Server got itself in trouble.\n",
     ),
     "/api/jobs/bigmodel-2": (
         200,
