@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import cycle, islice
 from typing import Any
@@ -38,7 +38,7 @@ def rehearse(recipe: Recipe, stage: progress.Stage) -> None:
     scratch = folder(recipe.storage).child(f"rehearsals/{secrets.token_hex(8)}")
     try:
         rows = sample(recipe)
-        with _unheard(), _without_cpus():
+        with _unheard(), _in_this_process():
             through_all_stages(small(recipe, scratch, rows))
     except DataError as error:
         stage.say(f"the first rows alone make no model, so nothing was rehearsed ({error})")
@@ -147,7 +147,7 @@ def _written(scratch: Folder, split: str, rows: Sequence[Row]) -> str:
 
 
 def through_all_stages(recipe: Recipe) -> None:
-    """Prepared by Ray's tasks; trained, calibrated, sealed, loaded and asked in this process."""
+    """Prepared, trained, calibrated, sealed, loaded and asked, as the job will."""
     import torch
 
     from bigmodel.artifact import Artifact
@@ -173,18 +173,31 @@ def through_all_stages(recipe: Recipe) -> None:
     Predictor(Artifact.load(place.uri, digest=digest)).predict(texts)
 
 
+class _Here:
+    """What `ray.remote` gives, but its tasks are done at once, here; results are kept by Ray."""
+
+    def __init__(self, function: Callable[..., Any], *, num_returns: int = 1) -> None:
+        self._function, self._num_returns = function, num_returns
+
+    def options(self, *, num_returns: int = 1) -> "_Here":
+        return _Here(self._function, num_returns=num_returns)
+
+    def remote(self, *given: Any) -> Any:
+        import ray
+
+        values = [ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in given]
+        found = self._function(*values)
+        return ray.put(found) if self._num_returns == 1 else [ray.put(one) for one in found]
+
+
 @contextmanager
-def _without_cpus() -> Iterator[None]:
-    """Ray's tasks of the block ask for no CPU: where none is free they run at once all the same,
-    and no autoscaler brings a machine for them."""
+def _in_this_process() -> Iterator[None]:
+    """Tasks of the block ask for no CPU and start no process: a busy cluster is no obstacle, no
+    autoscaler brings a machine for them, and a hundred rows take no time."""
     import ray
 
     plain = ray.remote
-
-    def remote(function: Any) -> Any:
-        return plain(num_cpus=0)(function)
-
-    ray.remote = remote
+    ray.remote = _Here
     try:
         yield
     finally:

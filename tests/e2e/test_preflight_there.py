@@ -76,14 +76,6 @@ def test_what_is_too_large_to_travel_goes_to_the_storage_once(head, place):
     assert left(place) == {"uploads", "prepared"}
 
 
-def test_a_storage_that_the_cluster_cannot_write_is_one_sentence(head, place):
-    said = refused(submit(head, place, storage="/proc/store", verb="prepare"), 2)
-    assert said == (
-        "bigmodel: storage is /proc/store, where the cluster can't write (No such file or "
-        "directory); give an absolute path on a shared disk, or a URI such as s3://…"
-    )
-
-
 @pytest.mark.chaos
 def test_a_full_disk_of_the_head_is_one_sentence_and_leaves_no_job_running(place):
     disk = tempfile.mkdtemp(prefix="bm-")  # sockets have short names

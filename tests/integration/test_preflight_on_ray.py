@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 from comments import write_comments
 
 from bigmodel import progress
@@ -54,8 +55,6 @@ def test_a_hundred_rows_go_through_every_stage_and_nothing_stays(ray_local, plac
 
 
 def test_a_cluster_that_is_busy_with_others_work_is_no_obstacle(ray_local, place):
-    import ray
-
     everything = ray.util.placement_group([{"CPU": 1}] * 4)
     ray.get(everything.ready(), timeout=60)
     try:
@@ -95,6 +94,15 @@ def test_more_than_the_cluster_will_ever_have_is_refused(ray_local, place, overr
 
 def test_workers_that_fit_without_a_search_are_not_held_to_its_trials(ray_local, place):
     preflight.check_room(recipe_of(place, "tune.gpus=1"), verb="train")
+
+
+def test_a_storage_that_cannot_be_written_there_is_told(ray_local, place):
+    with pytest.raises(RecipeError, match="storage is /proc/store, where the cluster can't write"):
+        preflight.check("reviews@3", "/proc/store", verb="evaluate")
+    with pytest.raises(
+        RecipeError, match=r"评论.csv/store/\S+: can't write there \(Not a directory"
+    ):
+        preflight.check("reviews@3", str(place / "评论.csv" / "store"), verb="evaluate")
 
 
 def test_a_storage_that_another_node_does_not_share_is_told(ray_local, place, monkeypatch):
