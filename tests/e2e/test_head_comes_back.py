@@ -132,8 +132,8 @@ def test_all_that_was_deployed_is_back_after_a_kill(machine, whole, capsys):
     assert classify(url, None).status_code == 401
     assert not [each for each in [*killed, *left] if _lives(each)]
     assert not Path(before["folder"]).exists()
-    aliases = {row["version"]: row["aliases"] for row in machine.bigmodel("models", "list")}
-    assert "deployed" in aliases["2"], aliases
+    aliases = {row["model"]: row["aliases"] for row in machine.bigmodel("models", "list")}
+    assert "deployed" in aliases["tiny@2"], aliases
     back = machine.bigmodel("deploy", "tiny", "--rollback")
     assert (back["model"], classify(url, key).json()["version"]) == ("tiny@1", "1")
     assert machine.bigmodel("up")["put_back"] is None

@@ -269,6 +269,15 @@ def test_its_endpoint_answers(url: str) -> None:
     assert (said["model"], said["version"], len(said["predictions"])) == ("tiny", "7", 1)
 
 
+@pytest.mark.parametrize(
+    ("header", "refusal"),
+    [({"Host": "evil.example"}, 421), ({"Origin": "http://evil.example"}, 403)],
+)
+def test_a_web_page_of_another_name_hears_nothing(url: str, header: Any, refusal: int) -> None:
+    assert strangers.status(url, "GET", "/v2", header)[0] == refusal
+    assert strangers.status(url, "GET", "/v2")[0] == 200
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="HAProxy runs on Linux alone")
 def test_a_body_too_large_is_refused_and_the_connection_closed(url: str) -> None:
     sent, said = 0, b""
@@ -390,6 +399,8 @@ def environment_of(process: psutil.Process) -> str:
 def test_down_leaves_no_process_and_no_port(up: Up, url: str) -> None:
     processes = processes_of(up)
     ports = {found.laddr.port for process in processes for found in listening(process)}
+    others = [each for each in psutil.process_iter() if each not in processes]
+    of_others = {found.laddr.port for each in others for found in listening(each)}
     folder = Path(up.state["folder"])
     assert up.result["address"].endswith(tuple(map(str, ports)))
     assert url.endswith(tuple(map(str, ports)))
@@ -398,7 +409,7 @@ def test_down_leaves_no_process_and_no_port(up: Up, url: str) -> None:
 
     assert (ended.returncode, json.loads(ended.stdout)["ended"]) == (0, True), ended.stderr
     assert not [each for each in processes if each.is_running() and each.status() != "zombie"]
-    assert not [port for port in ports if listens(port)]
+    assert not [port for port in ports - of_others if listens(port)]
     assert not folder.exists()
     assert [each.name for each in (up.home / "head").iterdir()] == ["lock"]
     again = up.command("down")
