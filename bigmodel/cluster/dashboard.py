@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from bigmodel.cluster import private
+from bigmodel.cluster.head import living_head
 from bigmodel.cluster.session import environment
 from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.loopback import is_loopback
@@ -67,7 +69,7 @@ def connect(address: str, *, insecure: bool = False) -> Dashboard:
     the token is refused.
     """
     address = checked_address(address, insecure=insecure)
-    token = read_token()
+    token = token_for(address)
     said = _version(address, token)
     return Dashboard(address, _client(address, token), said["ray_version"], said["session_name"])
 
@@ -85,6 +87,17 @@ def checked_address(address: str, *, insecure: bool) -> str:
             "accept it with --insecure"
         )
     return url
+
+
+def token_for(address: str) -> str | None:
+    """The token of the head that `bigmodel up` started on this machine, where it is that one's
+    address; else the one that `read_token` finds. RAY_AUTH_TOKEN goes before both."""
+    url = urlsplit(address)
+    if not os.environ.get("RAY_AUTH_TOKEN") and is_loopback(url.hostname or ""):
+        found = living_head() if private.place().is_dir() else None
+        if found and found[0].dashboard == url.port:
+            return found[1]
+    return read_token()
 
 
 def read_token() -> str | None:

@@ -21,7 +21,7 @@ import psutil
 
 from bigmodel.cluster import head, private
 from bigmodel.cluster.asking import Answer, ask
-from bigmodel.cluster.dashboard import checked_address, read_token
+from bigmodel.cluster.dashboard import checked_address, token_for
 from bigmodel.cluster.facts import Door, Facts, Kept, Listener
 from bigmodel.cluster.floors import installed
 from bigmodel.errors import BigModelError, RecipeError
@@ -101,7 +101,7 @@ def _kept(path: Path) -> Kept | None:
 
 def _head_files() -> Iterator[Kept]:
     place = private.place()
-    for path in (place, *(place / name for name in (head.TOKEN, head.STATE))):
+    for path in (place, place / head.TOKEN, *sorted(place.glob("*.json"))):
         if kept := _kept(path):
             yield kept
 
@@ -118,7 +118,8 @@ def _up() -> Door | None:
 def _named(cluster: str) -> Door:
     """What --cluster names; our token isn't sent where the network could read it."""
     try:
-        address, token = checked_address(cluster, insecure=False), read_token()
+        address = checked_address(cluster, insecure=False)
+        token = token_for(address)
     except RecipeError:
         address, token = f"http://{cluster.removeprefix('http://').rstrip('/')}", None
     except BigModelError:

@@ -5,10 +5,12 @@ import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from requests.utils import get_environ_proxies
 
+from bigmodel.cluster import dashboard
 from bigmodel.cluster.dashboard import (
     Away,
     NoSuchJob,
@@ -16,6 +18,7 @@ from bigmodel.cluster.dashboard import (
     connect,
     read_token,
     talking_to,
+    token_for,
 )
 from bigmodel.errors import ClusterError, RecipeError
 
@@ -73,6 +76,19 @@ def test_a_named_token_file_must_be_there(no_token, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "missing"))
     with pytest.raises(ClusterError, match="can't read the cluster's token"):
         read_token()
+
+
+def test_the_head_of_this_machine_is_asked_with_its_own_token(no_token, monkeypatch):
+    (no_token / ".ray").mkdir()
+    (no_token / ".ray" / "auth_token").write_text("of-another")
+    here, elsewhere = "http://127.0.0.1:8265", "http://127.0.0.1:8266"
+    monkeypatch.setattr(dashboard, "living_head", lambda: (SimpleNamespace(dashboard=8265), "own"))
+    assert token_for(here) == "of-another"  # nothing was ever started here
+    (no_token / ".bigmodel" / "head").mkdir(parents=True)
+    assert (token_for(here), token_for(elsewhere)) == ("own", "of-another")
+    assert token_for("https://head.example:8265") == "of-another"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
+    assert token_for(here) == "from-variable"
 
 
 class Refusing(BaseHTTPRequestHandler):
