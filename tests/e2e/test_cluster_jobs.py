@@ -181,7 +181,7 @@ def test_ctrl_c_at_a_terminal_asks_whether_to_stop_the_job(
     said += read_until(terminal, "[leave]: ")
     job = re.search(r"leave (bigmodel-\S+) running, or stop it\?", said)[1]
     os.write(terminal, f"{answer}\n".encode())
-    said = read_until(terminal, "interrupted\r\n")
+    said = read_until(terminal, None)
     assert process.wait(timeout=60) == 130 and process.stdout.read() == b""
     process.stdout.close()
     os.close(terminal)
@@ -198,12 +198,17 @@ def test_ctrl_c_at_a_terminal_asks_whether_to_stop_the_job(
     assert wait_for(end, within_s=180) == state
 
 
-def read_until(terminal: int, words: str) -> str:
-    """What stands on the terminal up to these words; an AssertionError where they don't come."""
+def read_until(terminal: int, words: str | None) -> str:
+    """What stands on the terminal up to these words, or (None) to the end of all who write there;
+    an AssertionError where that doesn't come."""
     said, deadline = "", time.monotonic() + 180
-    while words not in said:
+    while words is None or words not in said:
         assert time.monotonic() < deadline and select.select([terminal], [], [], 180)[0], said
-        said += os.read(terminal, 65_536).decode(errors="replace")
+        try:
+            said += os.read(terminal, 65_536).decode(errors="replace")
+        except OSError:  # nobody is left
+            assert words is None, said
+            return said
     return said
 
 
@@ -211,7 +216,7 @@ def read_until(terminal: int, words: str) -> str:
 def test_a_detached_job_is_only_started(head, recipe, tmp_path):
     done = run(bigmodel(head, recipe, "--detach"), tmp_path, head.token)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"bigmodel-[0-9a-f]{4}-1-\d+", json.loads(done.stdout)["job"])
+    assert re.fullmatch(r"bigmodel-[0-9a-f]{4}-[1-8]-[0-9]+", json.loads(done.stdout)["job"])
 
 
 SMALL_STEPS = """
