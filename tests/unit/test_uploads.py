@@ -1,11 +1,18 @@
 """Files that go to the storage before a job: once, whole, and as they were."""
 
+import json
+from hashlib import sha256
+
+import click
 import pytest
+from click.testing import CliRunner
 
 from bigmodel import progress
 from bigmodel.cluster import uploads
-from bigmodel.errors import ClusterError, DataError
+from bigmodel.cluster.packing import Luggage
+from bigmodel.errors import ClusterError, DataError, RecipeError
 from bigmodel.storage import Folder
+from jobs.submit import _with_uploads, own_arguments
 
 
 @pytest.fixture
@@ -69,3 +76,31 @@ def test_a_storage_that_kept_less_is_told(store, reviews, monkeypatch):
 def test_a_file_that_cannot_be_read_is_one_sentence(store, tmp_path):
     with pytest.raises(DataError, match="can't read the data"):
         uploads.plan(store, [tmp_path / "没有.csv"])
+
+
+@click.command()
+@click.argument("target")
+@click.option("--storage")
+@click.option("--data", type=click.Path())
+@click.option("--out", type=click.Path())
+@click.pass_context
+def command(context: click.Context, **given: object) -> None:
+    luggage, uploaded = _with_uploads(Luggage("reviews", (), {}), context)
+    sent = [[upload.name, upload.digest] for upload in luggage.uploads]
+    click.echo(json.dumps([sent, own_arguments(context, uploaded)]))
+
+
+def test_a_file_that_an_option_names_is_uploaded_and_named_so_there(store, reviews):
+    given = ["reviews@3", "--storage", store, "--data", str(reviews), "--out", "s3://bucket/out"]
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    ((name, digest),), there = json.loads(done.output)
+    assert (name, digest) == ("评论.csv", sha256(reviews.read_bytes()).hexdigest())
+    assert there == [
+        "--data", f"{store}/uploads/{digest}/评论.csv", "--out", "s3://bucket/out",
+    ]  # fmt: skip
+
+
+def test_a_file_to_be_written_is_not_uploaded(store, reviews):
+    given = ["reviews@3", "--storage", store, "--out", str(reviews)]
+    with pytest.raises(RecipeError, match=r"--out \S+ is a file of this machine, .*; give a URI"):
+        CliRunner().invoke(command, given, catch_exceptions=False)
