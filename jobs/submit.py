@@ -111,7 +111,7 @@ def own_arguments(context: click.Context, changed: Mapping[str, str] | None = No
         unsaid = source in (None, click.core.ParameterSource.DEFAULT) and name not in changed
         if name in LEFT_HERE or unsaid:
             continue
-        if isinstance(parameter.type, click.Path):
+        if isinstance(parameter.type, click.Path) and name not in changed:
             _check_uri(parameter, value)
         if isinstance(parameter, click.Argument):
             words += [str(word) for word in (value if parameter.nargs != 1 else [value])]
