@@ -17,14 +17,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from heads import Head, living_head, run
 from waiting import wait_for
 
-ENDED = {"STOPPED", "SUCCEEDED", "FAILED"}
+ENDED = {"STOPPED", "SUCCEEDED", "FAILED", "GONE"}
 
 
 def states(head: Head) -> list[str]:
+    """Of all jobs; GONE where the head is, as Ray's may be once not a byte is left to it."""
     headers = {"Authorization": f"Bearer {head.token}"}
     request = urllib.request.Request(f"{head.address}/api/jobs/", headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return [job["status"] for job in json.load(answer)]
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return [job["status"] for job in json.load(answer)]
+    except OSError:
+        return ["GONE"]
 
 
 def fill(file: Path, *, left: int) -> None:

@@ -92,8 +92,8 @@ def test_a_full_disk_of_the_head_is_one_sentence_and_leaves_no_job_running(place
     nearly, quite = json.loads(done.stdout)
     assert nearly[0] == quite[0] == 5
     assert "bigmodel: on the node " in nearly[1] and "has 0.0 GB left of 0.6" in nearly[1]
-    assert "bigmodel: " in quite[1] and "No space left on device" in quite[1]
-    assert "RUNNING" not in quite[2]
+    assert nearly[2] == ["FAILED"]
+    assert quite[1].startswith("bigmodel: ") and "RUNNING" not in quite[2]
 
 
 TYPES = """
