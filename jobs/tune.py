@@ -135,7 +135,7 @@ def _workers_to_come(recipe: "Recipe") -> float:
         return 0
     config = recipe.tune or TuneConfig()
     room = cluster_room(driver_cpus=DRIVER_CPUS if RESULT_MARK in os.environ else 0)
-    return room.holds({"CPU": config.cpus, "GPU": config.gpus}) if room.types else 0
+    return room.holds({"CPU": config.cpus, "GPU": config.gpus}) if room.grows else 0
 
 
 def winner(found: "Search", run_id: str, *, verb: str = "tune") -> "Version":

@@ -44,9 +44,13 @@ def examine(storage: str, cluster: str | None = None) -> Facts:
     deadline = time.monotonic() + SECONDS_FOR_STORAGE
     stored = _beside(lambda: _stored(storage))
     listeners, dashboards = _listeners()
-    doors = [door for door in (_up(), _named(cluster) if cluster else None) if door]
-    known = [door.address.replace("localhost", "127.0.0.1") for door in doors]
-    strangers = map(_stranger, (address for address in dashboards if address not in known))
+    up, named = _up(), _named(cluster) if cluster else None
+    doors = [door for door in (up, named) if door]
+    strangers = [
+        _stranger(address)
+        for address in dashboards
+        if not any(_is(door.address, address) for door in doors)
+    ]
     memory = psutil.virtual_memory()
     asked = tuple(map(_asked, listeners))
     strange = tuple(door for door in strangers if door)
@@ -54,6 +58,7 @@ def examine(storage: str, cluster: str | None = None) -> Facts:
     return Facts(
         versions=installed(),
         cluster=cluster or "",
+        at_head=bool(up and named and _is(named.address, up.address)),
         auth_mode=os.environ.get("RAY_AUTH_MODE"),
         token=_kept(_token_file()),
         token_in_environment=bool(os.environ.get("RAY_AUTH_TOKEN")),
@@ -70,6 +75,11 @@ def examine(storage: str, cluster: str | None = None) -> Facts:
         disk_free={place: _disk(place) for place in _places(storage)},
         shared_memory=_shared_memory(),
     )
+
+
+def _is(one: str, other: str) -> bool:
+    """Do two addresses lead to the same place?"""
+    return one.replace("localhost", "127.0.0.1") == other.replace("localhost", "127.0.0.1")
 
 
 def _beside(function: Callable[[], _T]) -> Callable[[float], _T | None]:

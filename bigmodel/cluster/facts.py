@@ -61,6 +61,8 @@ class Facts:
     versions: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
     """The address at --cluster, as it was given."""
+    at_head: bool = False
+    """Is that the head of `bigmodel up`? Its token is found by itself."""
     auth_mode: str | None = None
     """RAY_AUTH_MODE."""
     token: Kept | None = None

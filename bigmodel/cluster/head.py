@@ -197,7 +197,7 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
     own = [f"--{option}={port}" for option, port in ports.items()]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*RAY_START, *OPTIONS, *own, f"--temp-dir={folder}/ray"],
+            [*RAY_START, *OPTIONS, *own, f"--num-cpus={_cpus()}", f"--temp-dir={folder}/ray"],
             cwd=folder,
             env=_environment(variables),
             stdin=subprocess.DEVNULL,
@@ -210,6 +210,12 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
         time.sleep(0.01)  # for a moment a new process has no command line
     process.returncode = 0  # it outlives us, of which Popen would warn
     return started
+
+
+def _cpus() -> int:
+    """One more than there are: the drivers of jobs take a part each, and mostly wait. Without it a
+    training with a worker for each CPU would find no room beside its own driver."""
+    return 1 + (os.cpu_count() or 1)
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

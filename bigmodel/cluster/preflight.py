@@ -80,9 +80,11 @@ def check_room(recipe: Recipe, *, verb: str) -> None:
     for each, said in asked:
         if (most := room.holds(each)) < workers:
             needs = " and ".join(f"{need:g} {name}" for name, need in each.items() if need)
+            grown = " with all that its autoscaler may add" * room.grows
+            workers_of = f"worker{'s' * (most != 1)} of {needs}"
             raise RecipeError(
-                f"{said}, and the cluster, with all nodes that its autoscaler may add, has room "
-                f"for {most:g} workers of {needs}; ask for fewer, or take a larger cluster"
+                f"{said}, and the cluster{grown} has room for {most:g} {workers_of}; ask for "
+                "fewer, or take a larger cluster"
             )
 
 

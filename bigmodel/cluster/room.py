@@ -36,6 +36,11 @@ class Room:
     types: tuple[NodeType, ...] = ()
     most: float = 0
 
+    @property
+    def grows(self) -> bool:
+        """May an autoscaler add nodes?"""
+        return bool(self.types)
+
     def holds(self, each: Resources) -> float:
         """The most workers that find room at a time, each with so much; inf where nobody knows."""
         there = sum(_fitting(node, each) for node in self.nodes)

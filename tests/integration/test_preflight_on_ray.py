@@ -78,11 +78,11 @@ def test_a_model_needs_its_storage_alone(ray_local, place):
         (
             ["train.num_workers=64", "train.use_gpu=true", "model.kind=mlp"],
             "train",
-            "train.num_workers with train.use_gpu is 64, and the cluster, with all nodes that its "
-            "autoscaler may add, has room for 0 workers of 1 GPU; ask for fewer",
+            "train.num_workers with train.use_gpu is 64, and the cluster has room for 0 "
+            "workers of 1 GPU; ask for fewer",
         ),
         (["train.num_workers=5"], "ladder", "train.num_workers is 5, .* room for 4 workers of 1 C"),
-        (["tune.cpus=3", "train.num_workers=2"], "tune", "takes 2 workers, .* for 1 workers of 3 "),
+        (["tune.cpus=3", "train.num_workers=2"], "tune", "takes 2 workers, .* for 1 worker of 3 "),
         (["tune.gpus=0.5"], "run", "takes 1 workers, .* for 0 workers of 1 CPU and 0.5 GPU"),
     ],
 )

@@ -141,6 +141,11 @@ def test_each_weakness_is_found_and_can_be_mended(facts, check, state, said):
     assert finding.mend
 
 
+def test_the_head_of_this_machine_needs_no_token_of_ours():
+    facts = replace(CLUSTER, token_in_environment=False, at_head=True)
+    assert wrong_with(facts) == []
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
 def test_the_loopback_is_nobody_elses(address):
     assert wrong_with(replace(WELL, listeners=(listener(address),))) == []
