@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def train(storage: str, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def laptop(head, comments) -> Path:
+def laptop(comments) -> Path:
     """The artefact that the command makes without a cluster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it for a job's own process
@@ -283,7 +284,8 @@ def test_a_job_whose_driver_is_killed_is_submitted_again_and_goes_on(head, comme
     killed = threading.Event()
 
     def kill() -> None:
-        wait_for(lambda: list(store.glob("runs/*/checkpoints/[0-9]*/manifest.json")), within_s=240)
+        records = partial(store.glob, "jobs/*/job.json")
+        wait_for(lambda: any("--resume" in one.read_text() for one in records()), within_s=240)
         os.kill(driver_of(store), signal.SIGKILL)
         killed.set()
 
