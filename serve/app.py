@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from bigmodel.config import ServeConfig
 from bigmodel.errors import ClusterError, ModelError
+from bigmodel.steady import STEADY
 from serve import liveness, outcomes
 from serve.access import require_loopback
 from serve.declared import address
@@ -125,7 +126,11 @@ def build(args: ServeArgs) -> Application:
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=20,
-        ray_actor_options={"num_cpus": config.replica_cpus, "num_gpus": config.replica_gpus},
+        ray_actor_options={
+            "num_cpus": config.replica_cpus,
+            "num_gpus": config.replica_gpus,
+            "label_selector": STEADY,
+        },
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
     return deployment.bind(args)

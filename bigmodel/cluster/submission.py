@@ -21,6 +21,7 @@ from bigmodel.cluster.line import in_line
 from bigmodel.cluster.packing import Luggage, check_size, stage, travels
 from bigmodel.cluster.session import RESULT_MARK
 from bigmodel.errors import ClusterError
+from bigmodel.steady import STEADY
 
 DRIVER_CPUS = 0.1
 """Of a job's own process, which mostly waits: more would let the processes of many jobs fill a
@@ -70,6 +71,7 @@ def submit(
         terms = {
             "entrypoint": shlex.join(["python", "-m", f"jobs.{verb}", *luggage.arguments]),
             "entrypoint_num_cpus": DRIVER_CPUS,
+            "entrypoint_label_selector": STEADY,
             "metadata": {**_facts(verb, luggage), NONCE: nonce},
             "runtime_env": {
                 "working_dir": folder,

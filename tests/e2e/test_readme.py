@@ -1,4 +1,4 @@
-"""README's commands: the same in both languages, and each of them exists."""
+"""The commands of the pages for people: the same in both languages, and each of them exists."""
 
 import re
 import shlex
@@ -11,8 +11,9 @@ import pytest
 from jobs.cli import main
 
 ROOT = Path(__file__).parents[2]
-BORROWED = {"curl", "ray", "source"}
-"""Programs of others that the README calls; what `ray job submit` runs is ours again."""
+BORROWED = {"curl", "export", "mkdir", "ray", "source"}
+"""Programs of others that the pages call; what `ray job submit` runs is ours again."""
+PAGES = {"README.md": "README.zh.md", "docs/clusters.md": "docs/clusters.zh.md"}
 
 
 def commands(name: str) -> list[str]:
@@ -21,12 +22,13 @@ def commands(name: str) -> list[str]:
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
-def test_both_readmes_have_the_same_commands():
-    assert commands("README.md") == commands("README.zh.md") != []
+@pytest.mark.parametrize("page", PAGES)
+def test_both_languages_have_the_same_commands(page):
+    assert commands(page) == commands(PAGES[page]) != []
 
 
-@pytest.mark.parametrize("written", commands("README.md"))
-def test_a_command_of_the_readme_exists(written):
+@pytest.mark.parametrize("written", [written for page in PAGES for written in commands(page)])
+def test_a_command_of_the_pages_exists(written):
     words = shlex.split(written, comments=True)
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M)

@@ -7,7 +7,7 @@ import pytest
 from sources import FILES, imported
 
 ORDER = [
-    ("errors", "progress", "loopback", "repeating", "__init__"),
+    ("errors", "progress", "loopback", "repeating", "steady", "__init__"),
     ("client", "config"),
     ("recipe",),
     ("remote", "storage"),
@@ -51,7 +51,7 @@ WITHOUT_RAY = (
 
 SERVE_IMPORTS = {
     "config", "artifact", "engines", "predictor", "registry", "errors", "storage", "explanation",
-    "loopback", "repeating",
+    "loopback", "repeating", "steady",
 }  # fmt: skip
 
 
