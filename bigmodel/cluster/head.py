@@ -33,6 +33,8 @@ OPTIONS = (
     "--block",  # stays, and ends what it started when it ends
     "--node-ip-address=127.0.0.1",
     "--dashboard-host=127.0.0.1",
+    # one more than there are, for the drivers of jobs: a worker for each finds room beside its own
+    f"--num-cpus={1 + (os.cpu_count() or 1)}",
     "--min-worker-port=0",  # any that is free
     "--max-worker-port=0",
     "--include-log-monitor=false",
@@ -197,7 +199,7 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
     own = [f"--{option}={port}" for option, port in ports.items()]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*RAY_START, *OPTIONS, *own, f"--num-cpus={_cpus()}", f"--temp-dir={folder}/ray"],
+            [*RAY_START, *OPTIONS, *own, f"--temp-dir={folder}/ray"],
             cwd=folder,
             env=_environment(variables),
             stdin=subprocess.DEVNULL,
@@ -210,12 +212,6 @@ def _spawn(folder: Path, ports: Mapping[str, int], variables: Mapping[str, str])
         time.sleep(0.01)  # for a moment a new process has no command line
     process.returncode = 0  # it outlives us, of which Popen would warn
     return started
-
-
-def _cpus() -> int:
-    """One more than there are: the drivers of jobs take a part each, and mostly wait. Without it a
-    training with a worker for each CPU would find no room beside its own driver."""
-    return 1 + (os.cpu_count() or 1)
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
