@@ -218,16 +218,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Of all the head's processes: ours over the user's, and no other cluster in it."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(private.path(TOKEN))}
     other = dict.fromkeys(("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"))
-    merged = {
-        **os.environ,
-        **SETTINGS,
-        **LOCAL,
-        **LOOPBACK,
-        **PATIENT,
-        **variables,
-        **other,
-        **token,
-    }
+    ours = {**SETTINGS, **LOCAL, **LOOPBACK, **PATIENT}
+    merged = {**os.environ, **ours, **variables, **other, **token}
     root = Path(bigmodel.__file__).parents[1]
     if root.name != "site-packages":  # a checkout, which all of them must find
         merged["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
