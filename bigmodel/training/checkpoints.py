@@ -1,6 +1,7 @@
 """Checkpoints of a run: sealed whole, verified before they are used, the last two kept."""
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,8 +58,13 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all that are there, whole or not, rising."""
-        folders = {name.partition("/")[0] for name in self._place.names()}
-        return sorted(int(name) for name in folders if name.isdigit())
+        return sorted(int(name) for name in self._folders() if name.isdigit())
+
+    def _folders(self) -> set[str]:
+        """On a disk also those without a file, as who is killed while he removes one leaves it."""
+        if place := self._place.local:
+            return set(os.listdir(place)) if place.exists() else set()
+        return {name.partition("/")[0] for name in self._place.names()}
 
     def load(self, step: int) -> Checkpoint:
         """ModelError where a byte of it isn't what was written."""

@@ -291,6 +291,13 @@ def test_what_a_killed_writer_left_is_no_checkpoint(kept, place):
     assert sorted(os.listdir(place)) == ["0000000001", "0000000003"]
 
 
+def test_a_folder_that_a_killed_writer_had_nearly_removed_goes_with_the_next_one(kept, place):
+    (place / "0000000001").mkdir(parents=True)
+    for step in (2, 3):
+        kept.save(checkpoint(step))
+    assert sorted(os.listdir(place)) == ["0000000002", "0000000003"]
+
+
 def test_what_is_saved_while_somebody_looks_is_found(kept, monkeypatch):
     """A worker that should be dead still saves while the next one reads."""
     for step in (1, 2):

@@ -120,7 +120,8 @@ def test_a_replica_whose_gpu_is_wrong_has_no_model_and_says_why(
 def test_ray_sets_a_replicas_share_of_a_gpu_aside(share: float) -> None:
     config = ServeConfig(min_replicas=1, replica_gpus=share)
     deployment = build(ServeArgs(name="reviews", serve=config))._bound_deployment
-    assert deployment.ray_actor_options == {"num_cpus": 0.5, "num_gpus": share}
+    asked = deployment.ray_actor_options
+    assert (asked["num_cpus"], asked["num_gpus"]) == (0.5, share)
 
 
 @pytest.mark.parametrize("wrong", [-0.5, 1.5])
