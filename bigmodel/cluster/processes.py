@@ -90,9 +90,10 @@ def _has(pid: int, mark: str) -> bool:
 
 
 def _named(process: psutil.Process, mark: str) -> bool:
-    """One that isn't lasting has the mark in its environment, at least."""
+    """One that isn't lasting has the mark in its environment, or began in a folder of that name:
+    Ray's agents and workers write a title over the other two."""
     try:
-        return mark in "\0".join([*process.cmdline(), *process.environ().values()])
+        return mark in "\0".join([*process.cmdline(), *process.environ().values(), process.cwd()])
     except psutil.Error:
         return False
 

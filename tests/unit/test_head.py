@@ -112,6 +112,22 @@ def test_what_a_killed_head_left_in_its_session_is_ended(family: Any) -> None:
     assert living([near, far]) == [far]  # in a session of its own, and of nobody's any more
 
 
+def test_an_agent_without_a_name_is_found_by_the_folder_that_it_began_in(tmp_path: Path) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process = subprocess.Popen(sleeper, cwd=tmp_path, start_new_session=True)
+    try:
+        wait_for(lambda: psutil.Process(process.pid).cmdline(), within_s=20)
+        left = Started(process.pid, (), str(tmp_path))
+        assert not left.alive
+        Started(process.pid, (), f"{tmp_path}-乙").end()
+        assert living([process.pid])
+        left.end()
+        assert not living([process.pid])
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_process_that_came_to_have_the_number_is_left_alone(family: Any) -> None:
     started, pids = family()
     stale = Started(started.session, started.lasting, "乙-mark")
