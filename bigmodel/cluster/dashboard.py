@@ -183,8 +183,7 @@ def _client(address: str, token: str | None) -> Any:
             kind = Away if NOT_READY in said else ClusterError
             raise kind(f"{address}: the cluster refused (status {r.status_code}: {said})")
 
-    for handler in logging.getLogger("ray").handlers:
-        handler.setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     headers = {"Authorization": f"Bearer {token}"} if token else None
     with environment(ELSEWHERE), talking_to(address):
         return Client(address, headers=headers)
