@@ -52,7 +52,7 @@ def token(facts: Facts) -> Said:
         yield state, found, "export RAY_AUTH_MODE=token"
     if facts.token:
         yield from _kept(facts.token, "600")
-    if facts.at_head and not facts.token_in_environment:
+    if facts.at_head and not (facts.token or facts.token_in_environment):
         yield "ok", "that of the head of bigmodel up", ""
     elif facts.cluster and not (facts.token or facts.token_in_environment):
         found = f"no token is set for {facts.cluster}"

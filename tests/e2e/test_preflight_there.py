@@ -58,6 +58,7 @@ def test_a_recipe_that_asks_for_64_gpus_is_refused_and_leaves_nothing(head, plac
     assert not left(place)
 
 
+@pytest.mark.chaos
 def test_what_is_too_large_to_travel_goes_to_the_storage_once(head, place):
     data = place / "评论.csv"
     size = data.write_bytes(data.read_bytes() + b"\n" * 10_000_000)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -224,9 +225,10 @@ def lost(folder: Path) -> dict[str, Any]:
 
 def deploy(folder: Path) -> dict[str, Any]:
     """An endpoint grows over machines under load, and goes on when one of them is killed."""
-    proxy = folder / "p"
-    proxy.mkdir()
-    with cluster(folder, **environment(proxy)) as here:
+    with (
+        tempfile.TemporaryDirectory(prefix="bm-") as proxy,  # short: it holds sockets
+        cluster(folder, **environment(Path(proxy))) as here,
+    ):
         serving = ["min_replicas=1", "max_replicas=2", "replica_cpus=0.9", "upscale_delay_s=1"]
         more = [f"--set=serve.{each}" for each in [*serving, "target_ongoing_requests=1"]]
         here.end("train", here.start("train", "recipe.toml", *more), within_s=400)

@@ -9,6 +9,7 @@ from namespaces import say
 chaos = pytest.mark.chaos
 
 
+@chaos
 def test_work_comes_to_be_where_the_labels_say_and_all_machines_go_again(tmp_path: Path) -> None:
     assert say("autoscaled", "labels", tmp_path, within_s=300) == {
         "anywhere": "cpu",  # cheap, and before `steady` by its priority

@@ -65,7 +65,7 @@ def long(small) -> Callable[..., Recipe]:
     """Many steps of few rows, dropout on, a checkpoint as often as may be."""
 
     def recipe(**train: object) -> Recipe:
-        plain = {"epochs": 6, "rows_per_step": 2, "early_stop": 0, "checkpoint_s": 0}
+        plain = {"epochs": 4, "rows_per_step": 2, "early_stop": 0, "checkpoint_s": 0}
         return small("mlp", model={"kind": "mlp", "mlp": {"dropout": 0.3}},
                      train=plain | {"num_workers": 2} | train)  # fmt: skip
 

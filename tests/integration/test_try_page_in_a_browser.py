@@ -371,6 +371,7 @@ def test_one_model_alone_is_no_choice(browser, started, tiny):
 
 def test_names_and_texts_are_never_markup(browser, started, tiny):
     browser.open(started(named(tiny, EVIL, "正面" + EVIL)))
+    browser.wait("model !== null")  # who asks before asks for more labels than there are, and again
     ask(browser, EVIL + BAD)
     assert browser.shown("#verdict").startswith("正面" + EVIL)
     assert browser.see("document.scripts.length") == 1
