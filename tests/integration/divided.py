@@ -10,9 +10,11 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -110,8 +112,9 @@ def up(name: str, address: str) -> int:
 @contextmanager
 def machine(head: Head, folder: Path) -> Iterator[None]:
     """A second machine of the cluster with one CPU; started in this thread's namespace."""
+    short = tempfile.mkdtemp(prefix="bm-")  # it holds sockets
     command = f"""ray start --address={HERE}:{PORT} --node-ip-address={THERE} --num-cpus=1 --block
-        --min-worker-port=0 --max-worker-port=0 --temp-dir={folder}/there""".split()
+        --min-worker-port=0 --max-worker-port=0 --temp-dir={short}""".split()
     with open(folder / "there.log", "wb") as log:
         process = subprocess.Popen(
             command,
@@ -124,6 +127,7 @@ def machine(head: Head, folder: Path) -> Iterator[None]:
         yield
     finally:
         end(process)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 def nodes(token: str) -> int:
