@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import time
 import uuid
@@ -116,6 +117,19 @@ class Folder:
                 filesystem.delete_dir(path)
 
     @contextmanager
+    def scratch(self) -> Iterator["Folder"]:
+        """A folder of its own in this one for the block, and nothing of either left after it, but
+        for what others have here; what can't be removed stays."""
+        place = self.child(secrets.token_hex(8))
+        try:
+            yield place
+        finally:
+            with suppress(BigModelError):
+                place.remove()
+                if not self.names():
+                    self.remove()
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """One process at a time is in the block; an object store has no locks and lets all in."""
         if not self.local:
@@ -157,6 +171,11 @@ class Folder:
                     _take(aside, self)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the first folder above it that is there: whose disk and access are its own."""
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def _local_sizes(root: Path) -> dict[str, int]:

@@ -23,7 +23,7 @@ from bigmodel.connection import Away, alone, answering, database, open_client, s
 from bigmodel.errors import ClusterError, RecipeError
 from bigmodel.outbox import OURS, Entry
 from bigmodel.recipe import settings_of, to_toml
-from bigmodel.storage import folder
+from bigmodel.storage import folder, nearest
 
 __all__ = ["Run", "answering", "check_place", "database", "open_client", "run", "server"]
 
@@ -134,7 +134,7 @@ def check_place(recipe: Recipe) -> None:
     if not server(recipe.tracking.uri):
         database(recipe.storage)
     if place := folder(recipe.storage).local:
-        there = next(path for path in (place, *place.parents) if path.exists())
+        there = nearest(place)
         if not os.access(there, os.W_OK, effective_ids=True):
             raise RecipeError(
                 f"storage is {place}, and {there} can't be written; give access there, "

@@ -1,7 +1,6 @@
 """What comes back of a submitted job: its lines, its result or its exit code, and its run."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +11,12 @@ import click
 from bigmodel import progress
 from bigmodel.cluster.session import RESULT_MARK, run_mark
 from bigmodel.errors import ClusterError
-from bigmodel.training.told import GO_ON
+from bigmodel.training.told import GO_ON, RUN
 from jobs.terminal import complain
 
 if TYPE_CHECKING:
     from bigmodel.cluster.following import End
     from bigmodel.cluster.submission import Submission
-
-RUN = re.compile(GO_ON.format(r"([\w-]+)"))
 
 Send = Callable[[Mapping[str, str]], "Submission"]
 """Submits the job with some of its options changed."""

@@ -1,10 +1,9 @@
 """`bigmodel tune`: search for the best recipe, train it, and let it pass the gate."""
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from bigmodel.cluster.session import RESULT_MARK, in_submitted_job, ray_session
+from bigmodel.cluster.session import in_submitted_job, ray_session
 from jobs.start import job
 from jobs.terminal import table
 from jobs.train import RESUME, check
@@ -128,13 +127,12 @@ def tune(recipe: "Recipe", *, resume: str | None = None) -> "tuple[Search, dict[
 def _workers_to_come(recipe: "Recipe") -> float:
     """How many workers of a trial the cluster may come to; 0 where nothing adds machines."""
     from bigmodel.cluster.room import cluster_room
-    from bigmodel.cluster.submission import DRIVER_CPUS
     from bigmodel.config import TuneConfig
 
     if not in_submitted_job():
         return 0
     config = recipe.tune or TuneConfig()
-    room = cluster_room(driver_cpus=DRIVER_CPUS if RESULT_MARK in os.environ else 0)
+    room = cluster_room()
     return room.holds({"CPU": config.cpus, "GPU": config.gpus}) if room.grows else 0
 
 

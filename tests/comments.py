@@ -8,6 +8,19 @@ SAID = {
     "负面": "很差 非常失望 不值得买 不如预期 糟透了 让人讨厌 不会再买 全是缺点".split(),
 }
 
+TWO_WORKERS = """name = "comments"
+seed = 3
+[data]
+train = "评论.csv"
+[model]
+kind = "mlp"
+[model.mlp]
+dropout = 0
+[train]
+num_workers = 2
+early_stop = 0
+"""
+
 
 def write_comments(place: Path, recipe: str) -> Path:
     """`评论.csv` and `recipe.toml`; returns the folder."""

@@ -36,6 +36,11 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def direct() -> urllib.request.OpenerDirector:
+    """What goes straight there: no proxy, and no redirect, takes the token anywhere else."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+
+
 def ask(
     url: str, token: str | None, *, within_s: float, wanted: dict[str, Any] | None = None
 ) -> Answer:
@@ -46,9 +51,8 @@ def ask(
     data = None if wanted is None else json.dumps(wanted).encode()
     method = "PUT" if data else "GET"
     request = urllib.request.Request(url, data, headers, method=method)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
     try:
-        with direct.open(request, timeout=within_s) as answer:
+        with direct().open(request, timeout=within_s) as answer:
             return Answer(answer.status, answer.read(), _date(answer.headers))
     except urllib.error.HTTPError as error:
         with error:

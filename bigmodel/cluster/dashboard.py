@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from bigmodel.cluster import private
+from bigmodel.cluster.asking import direct
 from bigmodel.cluster.head import living_head
 from bigmodel.cluster.session import environment
 from bigmodel.errors import ClusterError, RecipeError
@@ -116,20 +117,12 @@ def read_token() -> str | None:
         raise ClusterError(f"{file}: can't read the cluster's token ({error.strerror})") from None
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirect a status like any other; followed, it would take the token elsewhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 def _version(address: str, token: str | None) -> dict[str, str]:
     """What a Ray dashboard says of itself to whoever has its token; ClusterError otherwise."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{address}/api/version", headers=headers)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
     try:
-        with direct.open(request, timeout=SECONDS_TO_ANSWER) as answer:
+        with direct().open(request, timeout=SECONDS_TO_ANSWER) as answer:
             said = json.load(answer)
             return {name: str(said[name]) for name in ("ray_version", "session_name")}
     except urllib.error.HTTPError as error:

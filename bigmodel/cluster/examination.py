@@ -25,7 +25,7 @@ from bigmodel.cluster.dashboard import checked_address, token_for
 from bigmodel.cluster.facts import Door, Facts, Kept, Listener
 from bigmodel.cluster.floors import installed
 from bigmodel.errors import BigModelError, RecipeError
-from bigmodel.storage import folder
+from bigmodel.storage import folder, nearest
 
 SECONDS = 2.0
 """For each question to a dashboard."""
@@ -45,15 +45,15 @@ def examine(storage: str, cluster: str | None = None) -> Facts:
     stored = _beside(lambda: _stored(storage))
     listeners, dashboards = _listeners()
     up, named = _up(), _named(cluster) if cluster else None
-    doors = [door for door in (up, named) if door]
-    strangers = [
+    known = [door for door in (up, named) if door]
+    others = (
         _stranger(address)
         for address in dashboards
-        if not any(_is(door.address, address) for door in doors)
-    ]
+        if not any(_is(door.address, address) for door in known)
+    )
+    doors = (*known, *(door for door in others if door))
     memory = psutil.virtual_memory()
     asked = tuple(map(_asked, listeners))
-    strange = tuple(door for door in strangers if door)
     fault, skew = stored(deadline - time.monotonic()) or ("it doesn't answer", 0.0)
     return Facts(
         versions=installed(),
@@ -63,7 +63,7 @@ def examine(storage: str, cluster: str | None = None) -> Facts:
         token=_kept(_token_file()),
         token_in_environment=bool(os.environ.get("RAY_AUTH_TOKEN")),
         head=tuple(_head_files()),
-        doors=(*doors, *strange),
+        doors=doors,
         listeners=asked,
         open_sockets=tuple(sorted(_open_sockets())),
         storage=storage,
@@ -231,7 +231,7 @@ def _stored(uri: str) -> tuple[str, float]:
     ours; a folder that isn't there isn't made."""
     root = folder(uri)
     if root.local and not root.local.exists():
-        parent = next(one for one in root.local.parents if one.exists())
+        parent = nearest(root.local)
         return ("" if os.access(parent, os.W_OK) else f"{parent} can't be written to"), 0.0
     place = root.child(f".doctor-{secrets.token_hex(8)}")
     told = secrets.token_bytes(16)
@@ -254,7 +254,7 @@ def _files() -> int:
 def _places(storage: str) -> list[str]:
     """Where files pile up: Ray's folder, and a storage on this machine."""
     local = folder(storage).local
-    there = next((one for one in (local, *local.parents) if one.exists()), None) if local else None
+    there = nearest(local) if local else None
     temporary = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     return list(dict.fromkeys(str(one) for one in (there, Path(temporary)) if one and one.exists()))
 

@@ -124,9 +124,14 @@ def _end(log: Log, info: Any) -> End:
 
 def _why(info: Any) -> str:
     """What Ray knows of a job that ended without a word of ours, as a clause."""
-    code = info.driver_exit_code or 0
-    number = -code if code < 0 else code - 128  # a shell adds 128 to a signal's number
-    if number in set(signal.Signals):
-        return f"its process was ended by {signal.Signals(number).name}"
+    if name := signal_of(info.driver_exit_code or 0):
+        return f"its process was ended by {name}"
     said = (info.message or "no reason given").partition("\n")[0]
     return re.sub(r"[\s.:]+$", "", said)
+
+
+def signal_of(code: int) -> str:
+    """The signal by which a process ended, as Python (-9) or a shell (137) says it; "" for none."""
+    with suppress(ValueError):
+        return signal.Signals(-code if code < 0 else code - 128).name
+    return ""

@@ -22,6 +22,9 @@ PART = 131_072
 """Bytes of a part of a log. The last one is written anew as it grows: a day's quiet job has a dozen
 of them, and nothing of a log is ever moved or removed, so that it can be read meanwhile."""
 
+SAID = re.compile(r"^bigmodel: (.+)$", re.MULTILINE)
+"""A sentence of ours in a log, of which the last one says why a job failed."""
+
 FOLDER = "jobs"
 ABOUT = "job.json"
 READERS = 16

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from bigmodel.cluster.dashboard import NoSuchJob
-from bigmodel.cluster.following import OUR_EXIT_CODES
-from bigmodel.cluster.job_records import Record, all_records, now, place_of, read_record
+from bigmodel.cluster.following import OUR_EXIT_CODES, signal_of
+from bigmodel.cluster.job_records import SAID, Record, all_records, now, place_of, read_record
 from bigmodel.errors import BigModelError, ClusterError
 
 State = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "LOST"]
@@ -32,7 +31,6 @@ SILENT_FOR = timedelta(seconds=120)
 minute, and clocks differ."""
 
 VERB = re.compile(r"(?:-m\s+jobs\.|(?:^|[\s/])bigmodel\s+)([a-z]+)")
-SAID = re.compile(r"^bigmodel: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,7 @@ def _state(status: str, code: int | None, error: str, message: str | None) -> tu
 
 
 def _killed(code: int) -> str:
-    """By which signal a process ended, as Python (-9) or a shell (137) says it."""
-    with suppress(ValueError):
-        name = signal.Signals(-code if code < 0 else code - 128).name
+    if name := signal_of(code):
         return f"its process was killed ({name}); see that its machine has memory left"
     return f"its process ended with exit code {code}, and not by us"
 

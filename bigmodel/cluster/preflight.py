@@ -1,6 +1,5 @@
 """What would end a job in vain, found out in its first seconds: before workers are asked for."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,11 @@ from typing import Any
 from bigmodel import progress
 from bigmodel.cluster import versions
 from bigmodel.cluster.room import Resources, cluster_room
-from bigmodel.cluster.session import RESULT_MARK, ray_session
-from bigmodel.cluster.submission import DRIVER_CPUS
+from bigmodel.cluster.session import ray_session
 from bigmodel.config import Recipe, TuneConfig
 from bigmodel.data.files import blocks, files_of, stamp
 from bigmodel.errors import BigModelError, ClusterError, RecipeError
-from bigmodel.storage import Folder, folder
+from bigmodel.storage import Folder, folder, nearest
 from bigmodel.tracking import PACKAGES
 
 TRAINING = ("train", "tune", "run", "ladder")
@@ -66,8 +64,7 @@ def check_room(recipe: Recipe, *, verb: str) -> None:
     """RecipeError for more workers than the cluster holds, or than its autoscaler may bring."""
     from bigmodel.training.trainer import check_resources
 
-    ours = RESULT_MARK in os.environ  # of a plain `ray job submit` the driver takes nothing
-    room = cluster_room(driver_cpus=DRIVER_CPUS if ours else 0)
+    room = cluster_room()
     workers = recipe.train.fewest_workers
     use_gpu = check_resources(recipe, grows=True)
     key = "train.num_workers" + " with train.use_gpu" * use_gpu
@@ -101,9 +98,8 @@ def check_nodes(storage: str, files: Sequence[str], stage: progress.Stage) -> No
 
     The driver writes what all nodes have to read, and finds what all of them wrote.
     """
-    place = folder(storage).child(f"preflight/{secrets.token_hex(8)}")
     nonce = secrets.token_bytes(16)
-    try:
+    with folder(storage).child("preflight").scratch() as place:
         try:
             place.write(NONCE, nonce)
         except FileNotFoundError as error:  # as of /proc, where no folder can be made
@@ -119,11 +115,6 @@ def check_nodes(storage: str, files: Sequence[str], stage: progress.Stage) -> No
         written = set(place.names())
         if missing := [one.node for one in found if one.node not in written]:
             raise _not_shared(storage, missing[0])
-    finally:
-        with suppress(BigModelError):
-            place.remove()
-            if not place.parent.names():
-                place.parent.remove()
     stage.update(done=len(found), total=len(found))
 
 
@@ -200,8 +191,7 @@ def check_disks(ray_folder: str, storage: str) -> None:
     """ClusterError where Ray, or a local storage, is about to be out of room."""
     _check_disk(ray_folder, LEAST_FREE, fullest=FULLEST)
     if local := folder(storage).local:
-        there = next(path for path in (local, *local.parents) if path.exists())
-        _check_disk(str(there), LEAST_STORAGE)
+        _check_disk(str(nearest(local)), LEAST_STORAGE)
 
 
 def _check_disk(path: str, least: float, *, fullest: float = 1.0) -> None:

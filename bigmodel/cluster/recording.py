@@ -3,7 +3,6 @@
 import atexit
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from bigmodel import progress
 from bigmodel.cluster.job_records import (
     PART,
+    SAID,
     Happened,
     Record,
     name_of_part,
@@ -25,7 +25,7 @@ from bigmodel.cluster.job_records import (
 from bigmodel.errors import BigModelError
 from bigmodel.repeating import repeating
 from bigmodel.storage import Folder
-from bigmodel.training.told import GO_ON
+from bigmodel.training.told import RUN
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,6 @@ SECONDS_BETWEEN_COPIES = 2.0
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30.0
 MOST_EVENTS = 1000
 """Of a record; older ones stand in the log."""
-
-RUN = re.compile(re.escape(GO_ON).replace(r"\{\}", r"([\w-]+)"))
-"""What a stage says once there is something to go on with."""
-SAID = re.compile(r"^bigmodel: (.+)$", re.MULTILINE)
 
 
 class Recorder:

@@ -1,10 +1,9 @@
 """A hundred rows through every stage before all of them: prepared, trained, sealed, asked."""
 
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import cycle, islice
 from typing import Any
 
@@ -16,7 +15,7 @@ from bigmodel.config import DataConfig, Recipe, WeightedSource
 from bigmodel.data.read import Piece, pieces, read_piece
 from bigmodel.data.schema import kept_columns
 from bigmodel.data.sources import Source, sources_of
-from bigmodel.errors import BigModelError, DataError
+from bigmodel.errors import DataError
 from bigmodel.storage import Folder, folder
 
 ROWS = 100
@@ -35,20 +34,15 @@ def rehearse(recipe: Recipe, stage: progress.Stage) -> None:
 
     A DataError is only said: so few rows have faults that all of them together needn't have.
     """
-    scratch = folder(recipe.storage).child(f"rehearsals/{secrets.token_hex(8)}")
     try:
         rows = sample(recipe)
-        with _unheard(), _in_this_process():
-            through_all_stages(small(recipe, scratch, rows))
+        with folder(recipe.storage).child("rehearsals").scratch() as scratch:
+            with _unheard(), _in_this_process():
+                through_all_stages(small(recipe, scratch, rows))
     except DataError as error:
         stage.say(f"the first rows alone make no model, so nothing was rehearsed ({error})")
     else:
         stage.say(f"{sum(map(len, rows.values()))} rows went through every stage")
-    finally:
-        with suppress(BigModelError):
-            scratch.remove()
-            if not scratch.parent.names():
-                scratch.parent.remove()
 
 
 def sample(recipe: Recipe) -> dict[str, list[Row]]:

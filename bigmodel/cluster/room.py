@@ -7,6 +7,9 @@ from math import floor, inf
 from pathlib import Path
 from typing import Any
 
+from bigmodel.cluster.session import RESULT_MARK
+from bigmodel.cluster.submission import DRIVER_CPUS
+
 HEAD = "node:__internal_head__"
 """A resource that Ray gives the head, and no other node."""
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -92,9 +95,11 @@ def room_of(
     )
 
 
-def cluster_room(*, driver_cpus: float) -> Room:
-    """Of the cluster that this process has joined."""
+def cluster_room() -> Room:
+    """Of the cluster that this process has joined as a job's driver."""
     import ray
+
+    ours = RESULT_MARK in os.environ  # of a plain `ray job submit` the driver takes nothing
 
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     head = next((name for name, resources in nodes.items() if HEAD in resources), None)
@@ -105,7 +110,7 @@ def cluster_room(*, driver_cpus: float) -> Room:
         session = ray._private.worker.global_worker.node.session_name
         config = ray.get(look.remote(session))
     driver = ray.get_runtime_context().get_node_id()
-    return room_of(nodes, config, driver=driver, driver_cpus=driver_cpus)
+    return room_of(nodes, config, driver=driver, driver_cpus=DRIVER_CPUS * ours)
 
 
 def autoscaler_config(session: str) -> Mapping[str, Any] | None:

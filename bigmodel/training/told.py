@@ -1,11 +1,16 @@
 """What the workers' news come to for who watches a training."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from bigmodel import progress
 
 GO_ON = "the same command with --resume {} goes on"
+"""What a stage says of a run, once there is something to go on with."""
+
+RUN = re.compile(re.escape(GO_ON).replace(r"\{\}", r"([\w-]+)"))
+"""Finds the run in it."""
 
 
 class Told:

@@ -21,27 +21,13 @@ from urllib.request import Request, urlopen
 import psutil
 import yaml
 from asking import PatientLoad
-from comments import write_comments
+from comments import TWO_WORKERS, write_comments
 from heads import Head, command_environment, living_head
 from pretended_machines import INSTANCE, PORT, ROOT, TYPE, head_of
 from waiting import wait_for
 
+from bigmodel.steady import STEADY
 from serve.ingress import environment
-
-RECIPE = """name = "comments"
-seed = 3
-[data]
-train = "评论.csv"
-[model]
-kind = "mlp"
-[model.mlp]
-dropout = 0
-[train]
-num_workers = 2
-early_stop = 0
-"""
-STEADY = {"ray.io/market-type": "!spot"}
-"""What may not be taken away; on a cluster without such labels every machine is."""
 
 
 @dataclass
@@ -161,7 +147,7 @@ def watched(token: str) -> Iterator[Machines]:
 
 @contextmanager
 def cluster(folder: Path, **variables: str) -> Iterator[Cluster]:
-    write_comments(folder, RECIPE)
+    write_comments(folder, TWO_WORKERS)
     file = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
     options, own = head_of(file, folder)
     with (

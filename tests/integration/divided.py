@@ -10,7 +10,6 @@ import ctypes
 import fcntl
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -22,27 +21,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from comments import write_comments
+from comments import TWO_WORKERS, write_comments
 from heads import Head, command_environment, end, living_head
 from waiting import wait_for
 
 HERE, THERE, PORT = "10.77.0.1", "10.77.0.2", 6379
 LONGEST_PACKET = 65_536
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x1, 0x1000, 0x40000000
-RECIPE = """name = "comments"
-seed = 3
-[data]
-train = "评论.csv"
-[model]
-kind = "mlp"
-[model.mlp]
-dropout = 0
-[train]
-num_workers = 2
-early_stop = 0
-epochs = 6
-checkpoint_s = 0
-"""
+RECIPE = f"{TWO_WORKERS}epochs = 6\ncheckpoint_s = 0\n"
 
 
 class Relay(threading.Thread):
@@ -112,10 +98,12 @@ def up(name: str, address: str) -> int:
 @contextmanager
 def machine(head: Head, folder: Path) -> Iterator[None]:
     """A second machine of the cluster with one CPU; started in this thread's namespace."""
-    short = tempfile.mkdtemp(prefix="bm-")  # it holds sockets
-    command = f"""ray start --address={HERE}:{PORT} --node-ip-address={THERE} --num-cpus=1 --block
-        --min-worker-port=0 --max-worker-port=0 --temp-dir={short}""".split()
-    with open(folder / "there.log", "wb") as log:
+    with (
+        open(folder / "there.log", "wb") as log,
+        tempfile.TemporaryDirectory(prefix="bm-", ignore_cleanup_errors=True) as short,
+    ):  # short: it holds sockets
+        command = f"""ray start --address={HERE}:{PORT} --node-ip-address={THERE} --num-cpus=1
+            --block --min-worker-port=0 --max-worker-port=0 --temp-dir={short}""".split()
         process = subprocess.Popen(
             command,
             env=command_environment(folder, head.token),
@@ -123,11 +111,10 @@ def machine(head: Head, folder: Path) -> Iterator[None]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        yield
-    finally:
-        end(process)
-        shutil.rmtree(short, ignore_errors=True)
+        try:
+            yield
+        finally:
+            end(process)
 
 
 def nodes(token: str) -> int:
