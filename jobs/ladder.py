@@ -91,7 +91,9 @@ def train_all(recipe: "Recipe", *, run_id: str) -> "dict[str, Rung]":
     for kind in MODELS:
         one = of_kind(recipe, kind)
         prepared = prepare(one)
-        fitted = fit(prepared, one, run_id=f"{run_id}-{kind}", grows=in_submitted_job())
+        fitted = fit(
+            prepared, one, run_id=f"{run_id}-{kind}", resumed_as="", grows=in_submitted_job()
+        )
         place = folder(fitted.uri)
         rungs[kind] = Rung(Predictor(fitted.artifact), sum(place.sizes().values()), fitted.seconds)
         place.remove()

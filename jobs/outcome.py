@@ -30,11 +30,8 @@ def telling_run() -> Iterator[None]:
     if not mark:
         yield
         return
-    searches = click.get_current_context().command.name == "tune"
 
     def hear(event: progress.Event) -> None:
-        if searches and event.stage != "tune":
-            return  # the winner's training, with which no search goes on
         if found := RUN.search(event.said):
             click.echo(run_mark(mark) + found[1])
 

@@ -107,6 +107,7 @@ def train(
             prepared,
             recipe,
             run_id=run.run_id,
+            resumed_as=search if verb == "tune" else None,  # `run` goes on with either
             grows=in_submitted_job(),
             resume=resume is not None,
             weights=weights,

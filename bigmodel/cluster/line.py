@@ -59,11 +59,17 @@ def _cluster(session: str) -> str:
     return f"bigmodel-{hashlib.sha256(session.encode()).hexdigest()[:4]}"
 
 
-def in_line(dashboard: Dashboard, places: int, start: Callable[[str], bool]) -> str:
+def after(job: str) -> str:
+    """The id of the next job in the place of that one."""
+    place, _, number = job.rpartition("-")
+    return f"{place}-{int(number) + 1}"
+
+
+def in_line(dashboard: Dashboard, places: int, start: Callable[[str], str | None]) -> str:
     """The id that `start` began a job with, once one of so many places was free for it.
 
-    `start` says no where the place was taken meanwhile. Nothing is sent while this waits, so
-    Ctrl-C leaves nothing behind.
+    `start` may take a later one of the same place, and says None where the place was taken
+    meanwhile. Nothing is sent while this waits, so Ctrl-C leaves nothing behind.
     """
     with ExitStack() as waiting:
         stage = None
@@ -73,8 +79,8 @@ def in_line(dashboard: Dashboard, places: int, start: Callable[[str], bool]) -> 
             took = time.monotonic() - began
             free = line.free_ids(dashboard.session, places)
             if free:
-                if start(chosen := random.choice(free)):
-                    return chosen
+                if started := start(random.choice(free)):
+                    return started
                 continue
             if stage is None:
                 stage = waiting.enter_context(progress.stage("line"))

@@ -34,7 +34,7 @@ LOCAL: dict[str, str | None] = {
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Where Ray is told the loopback's address it would else take the machine's own, for all to reach;
-the head and who joins it must agree."""
+read when Ray is imported. The head and who joins it must agree."""
 
 LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve")
 
@@ -57,7 +57,8 @@ def in_submitted_job() -> bool:
 
 def prepare_environment() -> None:
     """Our settings for this process and those it starts; a variable that is set stays."""
-    for name, value in SETTINGS.items():
+    settings = SETTINGS if in_submitted_job() else {**SETTINGS, **LOOPBACK}
+    for name, value in settings.items():
         os.environ.setdefault(name, value)
 
 
@@ -136,7 +137,8 @@ def _at(address: str) -> Iterator[None]:
 
 @contextmanager
 def _started(num_cpus: int | None, variables: Mapping[str, str]) -> Iterator[None]:
-    """A Ray on this machine, for this process alone, behind a token that nobody else has.
+    """A Ray on this machine, for this process alone: on the loopback, behind a token that nobody
+    else has.
 
     Ray Train's clean-up asks `RAY_ADDRESS` for its cluster, and a wrong one where several run
     and none is named. Workers inherit the variable, so the port is chosen before they start.
@@ -148,7 +150,13 @@ def _started(num_cpus: int | None, variables: Mapping[str, str]) -> Iterator[Non
     own = {"RAY_GCS_SERVER_PORT": port, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     with environment({**LOCAL, **variables, **own}):
         try:
-            ray.init("local", num_cpus=num_cpus, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                "local",
+                num_cpus=num_cpus,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _node_ip_address="127.0.0.1",
+            )
         except Exception as error:  # Ray raises bare ones
             said = str(error).strip().partition("\n")[0].rstrip(".")
             raise ClusterError(

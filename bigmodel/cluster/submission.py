@@ -17,7 +17,7 @@ import bigmodel
 from bigmodel import progress
 from bigmodel.cluster import uploads, versions
 from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob, connect
-from bigmodel.cluster.line import in_line
+from bigmodel.cluster.line import after, in_line
 from bigmodel.cluster.packing import Luggage, check_size, stage, travels
 from bigmodel.cluster.session import RESULT_MARK
 from bigmodel.errors import ClusterError
@@ -37,6 +37,9 @@ SECONDS_TO_WITHDRAW = 5.0
 SECONDS_BETWEEN_TRIES = 1.0
 
 NONCE = "nonce"
+
+TAKEN = "already exists"
+"""What Ray says of an id that somebody has."""
 
 
 @dataclass(frozen=True)
@@ -102,25 +105,33 @@ def _facts(verb: str, luggage: Luggage) -> dict[str, str]:
     }
 
 
-def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> bool:
-    """Whether the job of that id is ours now; False where somebody else was quicker.
+def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> str | None:
+    """The id of the job that is ours now; None where somebody else was quicker.
 
     Where the connection breaks, the cluster may have heard us or not: the same id is asked for
-    again until it is known, and no id is taken twice.
+    again until it is known, and no id is taken twice. Ray itself may lose its own answer as it
+    writes a job down, take the id for somebody else's, and never start it: the next one is asked
+    for in its place.
     """
     deadline = time.monotonic() + SECONDS_TO_BE_SURE
+    heard = False
     while True:
         try:
             dashboard.client.submit_job(submission_id=job, **terms)
-            return True
+            return job
         except ClusterError as error:
             refusal = error
         except KeyboardInterrupt:
             _withdraw(dashboard, job, terms)
             raise
+        heard |= isinstance(refusal, Away)
         with suppress(Away):
             try:
-                return _is_ours(dashboard, job, terms)
+                if not _is_ours(dashboard, job, terms):
+                    return None
+                if heard or TAKEN not in str(refusal):
+                    return job
+                job = after(job)
             except NoSuchJob:
                 if not isinstance(refusal, Away):
                     raise refusal from None

@@ -13,6 +13,7 @@ from bigmodel.errors import ModelError, RecipeError
 from bigmodel.storage import Folder, folder
 from bigmodel.training.checkpoints import Checkpoint, Checkpoints
 from bigmodel.training.resuming import check_settings
+from bigmodel.training.told import GO_ON
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,14 @@ class StoredRun:
 
     recipe: Recipe
     run_id: str
+    resumed_as: str | None = None
+    """What the command's `--resume` takes: the run unless told; "" where it takes nothing."""
+
+    @property
+    def way_on(self) -> str:
+        """How a user who stops it goes on, as a clause; "" where nothing does."""
+        run_id = self.run_id if self.resumed_as is None else self.resumed_as
+        return GO_ON.format(run_id) if run_id else ""
 
     @property
     def place(self) -> Folder:

@@ -15,17 +15,17 @@ RUN = re.compile(re.escape(GO_ON).replace(r"\{\}", r"([\w-]+)"))
 
 class Told:
     """Hears the news of one run, and tells them to a stage; `on_epoch` of those epochs that it
-    hears of: of quick ones not all."""
+    hears of: of quick ones not all. `way_on`: how to go on with it, "" where nothing does."""
 
     def __init__(
         self,
         stage: progress.Stage,
         epochs: int,
         num_rows: int,
-        run_id: str,
+        way_on: str,
         on_epoch: Callable[[dict[str, float]], None],
     ) -> None:
-        self._stage, self._epochs, self._num_rows, self._run_id = stage, epochs, num_rows, run_id
+        self._stage, self._epochs, self._num_rows, self._way_on = stage, epochs, num_rows, way_on
         self._on_epoch, self._epoch = on_epoch, 0
         self._wrong: set[str] = set()
         self._kept = False
@@ -35,9 +35,9 @@ class Told:
             if sentence not in self._wrong:
                 self._wrong.add(sentence)
                 self._stage.say(sentence)
-        if value.get("kept") and not self._kept:
+        if value.get("kept") and self._way_on and not self._kept:
             self._kept = True
-            self._stage.say(f"a checkpoint is kept; if stopped, {GO_ON.format(self._run_id)}")
+            self._stage.say(f"a checkpoint is kept; if stopped, {self._way_on}")
         epoch = value.get("epoch")
         ended = int(epoch["epoch"]) if epoch else 0
         if epoch and ended > self._epoch:

@@ -30,7 +30,7 @@ from bigmodel.training.calibration import calibrated
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.ingest import training_data
 from bigmodel.training.runs import StoredRun
-from bigmodel.training.told import GO_ON, Told
+from bigmodel.training.told import Told
 from bigmodel.training.worker import train_worker
 
 log = logging.getLogger(__name__)
@@ -81,12 +81,14 @@ def fit(
     recipe: Recipe,
     *,
     run_id: str,
+    resumed_as: str | None = None,
     grows: bool = False,
     resume: bool = False,
     weights: Checkpoint | None = None,
 ) -> Fitted:
     """Train on `train.num_workers` processes, calibrate on the valid split, seal.
 
+    `resumed_as`: what `--resume` takes to come back to it, where that isn't the run itself.
     `grows`: the cluster may bring more machines, so workers that find no room yet are waited for.
     `resume`: go on from the run's checkpoints; it must have been started with the same recipe and
     rows. `weights`: of a trial that trained them on these rows; they are only sealed. The artefact
@@ -94,7 +96,7 @@ def fit(
     until it is removed, so that whoever publishes the artefact can go on too.
     """
     use_gpu = check_resources(recipe, grows=grows)
-    run = StoredRun(recipe, run_id)
+    run = StoredRun(recipe, run_id, resumed_as)
     if resume:
         run.check_recipe()
         run.check_rows(prepared)
@@ -124,8 +126,8 @@ def _leaving_a_way_on(run: StoredRun) -> Iterator[None]:
     except BaseException as error:
         with suppress(BigModelError):  # the storage may be what is wrong: that is told
             run.remove_if_empty()
-            if isinstance(error, KeyboardInterrupt) and run.can_go_on():
-                log.warning("stopped; %s", GO_ON.format(run.run_id))
+            if isinstance(error, KeyboardInterrupt) and run.way_on and run.can_go_on():
+                log.warning("stopped; %s", run.way_on)
         raise
 
 
@@ -153,7 +155,7 @@ def fit_on_workers(
     """
     config = run.recipe.train
     with progress.stage("train", total=config.epochs * num_rows) as stage:
-        told = Told(stage, config.epochs, num_rows, run.run_id, on_epoch)
+        told = Told(stage, config.epochs, num_rows, run.way_on, on_epoch)
         try:
             for failures in range(config.max_failures + 1):
                 try:
@@ -241,9 +243,10 @@ def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
 
 def _way_out(run: StoredRun) -> str:
     """How to go on, where there is something to go on from."""
-    if not (steps := run.checkpoints.steps()):
+    steps = run.checkpoints.steps()
+    if not (steps and run.way_on):
         return ""
-    return f"; --resume {run.run_id} goes on from its last checkpoint, of step {steps[-1]}"
+    return f"; {run.way_on}" + (f" from step {steps[-1]}" if run.resumed_as is None else "")
 
 
 def _last_checkpoint(run: StoredRun, stage: progress.Stage) -> None:

@@ -229,7 +229,7 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
     assert newest.step == step and not wrong
     said = full.err.splitlines()[-1]
     assert "can't write there (No space left on device); make room" in said
-    assert said.endswith(f"; --resume {run_id} goes on from its last checkpoint, of step {step}")
+    assert said.endswith(f"; the same command with --resume {run_id} goes on from step {step}")
     assert "Traceback" not in full.err
     disk.free()
     done = run(*command, "--resume", run_id, "--json", **options).json

@@ -129,7 +129,7 @@ def test_workers_lost_too_often_are_one_sentence_and_the_run_goes_on_from_its_la
     run = StoredRun(recipe, "lost")
     place, steps = run.place.local / "checkpoints", run.checkpoints.steps()
     assert LOST.search(str(caught.value))
-    way_out = f"; --resume lost goes on from its last checkpoint, of step {steps[-1]}"
+    way_out = f"; the same command with --resume lost goes on from step {steps[-1]}"
     assert str(caught.value).endswith(way_out)
     assert not Path(recipe.storage, "models", recipe.name, "lost").exists()
     newest = place / f"{steps[-1]:010d}"

@@ -12,8 +12,9 @@ import pytest
 
 PROGRAM = """
 import json, os, signal
-import ray
-from bigmodel.cluster.session import ray_session
+from bigmodel.cluster.session import prepare_environment, ray_session
+prepare_environment()
+import psutil, ray
 from bigmodel.errors import DataError
 
 def look():
@@ -24,6 +25,11 @@ def look():
 
 def refuse(batch):
     raise DataError("评论.csv: no column 'label'")
+
+def listening():
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    open_ = [one for process in processes for one in process.net_connections("tcp")]
+    return {one.laddr.ip.removeprefix("::ffff:") for one in open_ if one.status == "LISTEN"}
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 with ray_session(num_cpus=2):
@@ -37,10 +43,11 @@ with ray_session(num_cpus=2):
     except Exception as error:
         from jobs.start import user_error
         found = type(user_error(error)).__name__, str(user_error(error)).splitlines()[0]
-    still = ray.is_initialized()
+    still, reached_at = ray.is_initialized(), sorted(listening())
 print(json.dumps({
     "found its own": port == own, "nicer": niceness - os.nice(0), "access": access,
     "inner": inner, "outlives inner": still, "SIGTERM is ours": ours,
+    "reached at": reached_at,
     "ended": not ray.is_initialized(), "error": found, "address": os.environ.get("RAY_ADDRESS"),
 }))
 """
@@ -82,6 +89,7 @@ def test_a_session_is_its_own_and_says_nothing(finished):
         "inner": 2.0,
         "outlives inner": True,
         "SIGTERM is ours": True,
+        "reached at": ["127.0.0.1"],
         "ended": True,
         "error": ["DataError", "评论.csv: no column 'label'"],
         "address": None,

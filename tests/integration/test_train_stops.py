@@ -49,7 +49,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_last_good_checkpoint_is_
     assert done.exit_code == 4
     said = sentence(done)
     assert re.search(r"the loss became (nan|inf) in step \d+ of \d+, with 评论.csv row ", said)
-    way_out = re.search(r"; --resume (\w+) goes on from its last checkpoint, of step (\d+)$", said)
+    way_out = re.search(r"; the same command with --resume (\w+) goes on from step (\d+)$", said)
     run_id, step = way_out.groups()
     whole = place.glob(f"storage/runs/{run_id}/checkpoints/[0-9]*/manifest.json")
     assert int(step) == max(int(manifest.parent.name) for manifest in whole)

@@ -9,12 +9,14 @@ import pytest
 import torch
 from small_training import recipe_of
 
+from bigmodel import progress
 from bigmodel.config import Recipe
 from bigmodel.errors import ModelError, RecipeError
 from bigmodel.recipe import with_values
 from bigmodel.storage import folder
 from bigmodel.training.checkpoints import Checkpoint
 from bigmodel.training.runs import StoredRun, unfinished
+from bigmodel.training.told import Told
 from jobs.train import _name_unfinished
 
 
@@ -181,3 +183,24 @@ def test_what_a_killed_run_left_that_had_nothing_yet_goes_with_the_next_one(reci
     _name_unfinished(recipe)
     assert not StoredRun(recipe, "r1").place.names()
     assert unfinished(recipe) == ["r2"] and other.place.names()
+
+
+@pytest.mark.parametrize(
+    ("resumed_as", "said"),
+    [
+        (None, ["a checkpoint is kept; if stopped, the same command with --resume r1 goes on"]),
+        ("s1", ["a checkpoint is kept; if stopped, the same command with --resume s1 goes on"]),
+        ("", []),  # of `ladder`, which takes no --resume
+    ],
+)
+def test_a_training_says_what_its_command_goes_on_with(recipe, resumed_as, said):
+    heard: list[str] = []
+    run = StoredRun(recipe, "r1", resumed_as)
+    with (
+        progress.listening(lambda event: heard.append(event.said)),
+        progress.stage("train", total=24) as stage,
+    ):
+        told = Told(stage, 2, 12, run.way_on, lambda _: None)
+        told.hear({"kept": 3})
+        told.hear({"kept": 6})
+    assert [one for one in heard if one] == said

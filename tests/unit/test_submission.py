@@ -44,7 +44,8 @@ def test_a_place_is_free_when_its_newest_job_has_ended():
 
 class Cluster:
     """Keeps jobs as Ray does, each id once; `breaks` says at which requests the connection goes,
-    before or after they were heard."""
+    before or after they were heard, or that it writes the job down and then takes it for another's.
+    """
 
     def __init__(self, breaks: dict[int, str] | None = None) -> None:
         self.jobs: dict[str, SimpleNamespace] = {}
@@ -64,9 +65,10 @@ class Cluster:
         when = self.breaks.get(self.requests)
         if when == "before":
             raise Away("connection lost")
-        if submission_id in self.jobs:
-            raise ClusterError("the cluster refused (status 500: it already exists)")
-        self.jobs[submission_id] = job(submission_id, **metadata)
+        taken = submission_id in self.jobs
+        self.jobs.setdefault(submission_id, job(submission_id, **metadata))
+        if taken or when == "unstarted":
+            raise ClusterError("the cluster refused (status 400: it already exists)")
         if when == "after":
             raise Away("connection lost")
 
@@ -78,7 +80,7 @@ def dashboard_of(cluster: Cluster) -> Dashboard:
     return Dashboard("http://localhost:8265", cluster, "2.60.0", SESSION)
 
 
-def start(cluster: Cluster, name: str, *, nonce: str = "ours") -> bool:
+def start(cluster: Cluster, name: str, *, nonce: str = "ours") -> str | None:
     return _start(dashboard_of(cluster), {"metadata": {"nonce": nonce}}, name)
 
 
@@ -94,8 +96,15 @@ def no_waiting(monkeypatch):
 )
 def test_a_connection_that_breaks_starts_a_job_once(breaks):
     cluster = Cluster(breaks)
-    assert start(cluster, f"{CLUSTER}-1-1")
+    assert start(cluster, f"{CLUSTER}-1-1") == f"{CLUSTER}-1-1"
     assert list(cluster.jobs) == [f"{CLUSTER}-1-1"]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_an_id_that_ray_took_and_never_starts_is_left_for_the_next(lost):
+    cluster = Cluster(dict.fromkeys(range(1, lost + 1), "unstarted"))
+    assert start(cluster, f"{CLUSTER}-1-9") == f"{CLUSTER}-1-{9 + lost}"
+    assert Line.of(cluster.list_jobs(), SESSION).newest == {f"{CLUSTER}-1": (9 + lost, True)}
 
 
 @pytest.mark.parametrize("breaks", [{}, {2: "before"}, {2: "before", 3: "before"}])
