@@ -2,21 +2,20 @@
 
 import http.client
 import json
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from email.message import Message
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; status 0 where nothing did."""
+    """What came back; status 0 where nothing did, for this `reason`."""
 
     status: int
     body: bytes = b""
     date: str = ""
     """As the header has it; "" without one."""
+    reason: str = ""
 
     def value(self, *names: str) -> Any:
         """What stands at a path of names in the JSON; None where there is no such."""
@@ -29,16 +28,14 @@ class Answer:
         return found
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirect a status like any other; followed, it would take the token elsewhere."""
+class _AsItIs(urllib.request.HTTPErrorProcessor):
+    """Takes an answer for an answer, whatever its status: a redirect, followed, would take the
+    token elsewhere."""
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
 
-
-def direct() -> urllib.request.OpenerDirector:
-    """What goes straight there: no proxy, and no redirect, takes the token anywhere else."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+    https_response = http_response
 
 
 def ask(
@@ -49,17 +46,10 @@ def ask(
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = None if wanted is None else json.dumps(wanted).encode()
-    method = "PUT" if data else "GET"
-    request = urllib.request.Request(url, data, headers, method=method)
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
     try:
-        with direct().open(request, timeout=within_s) as answer:
-            return Answer(answer.status, answer.read(), _date(answer.headers))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.read(), _date(error.headers))
-    except (OSError, ValueError, http.client.HTTPException):
-        return Answer(0)
-
-
-def _date(headers: Message) -> str:
-    return headers.get("Date", "")
+        request = urllib.request.Request(url, data, headers, method="PUT" if data else "GET")
+        with straight.open(request, timeout=within_s) as answer:
+            return Answer(answer.status, answer.read(), answer.headers.get("Date", ""))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Answer(0, reason=str(getattr(error, "reason", error)).strip())

@@ -1,21 +1,18 @@
 """The way to a cluster's dashboard: which addresses, which token, and a client for its jobs."""
 
-import json
 import logging
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from bigmodel.cluster import private
-from bigmodel.cluster.asking import direct
+from bigmodel.cluster.asking import ask
 from bigmodel.cluster.head import living_head
 from bigmodel.cluster.session import environment
 from bigmodel.errors import ClusterError, RecipeError
@@ -29,6 +26,8 @@ SECONDS_OF_PATIENCE = 30.0
 """With a cluster that doesn't answer: a head that is started anew is back by then."""
 
 SECONDS_BETWEEN_TRIES = 0.5
+
+TOKEN_PLACES = "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 NOT_READY = "please try again later"
 """What a head says that has only just begun."""
@@ -76,18 +75,34 @@ def connect(address: str, *, insecure: bool = False) -> Dashboard:
 
 
 def checked_address(address: str, *, insecure: bool) -> str:
-    """The address as a URL; RecipeError where a token would cross a network in the clear."""
+    """The address as a URL; RecipeError for what is none, or holds a password, and where a token
+    would cross a network in the clear."""
+    if "@" in address:
+        raise RecipeError(
+            "--cluster has a user's name or password in it, which no cluster asks for and logs "
+            f"would keep; take out what stands before the @, and put the token in {TOKEN_PLACES}"
+        )
     url = address.rstrip("/") if "://" in address else f"http://{address.rstrip('/')}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _parts(url)
+    if parts is None:
         raise RecipeError(f"--cluster {address}: expected the dashboard, as in http://HOST:8265")
-    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not insecure and not is_loopback(str(parts.hostname)):
         raise RecipeError(
             f"--cluster {address}: plain HTTP would show the token to the network; open a tunnel "
             "(ssh -L 8265:localhost:8265 HOST) and use http://localhost:8265, use https, or "
             "accept it with --insecure"
         )
     return url
+
+
+def _parts(url: str) -> SplitResult | None:
+    """None of what can be no dashboard's URL."""
+    with suppress(ValueError):  # of brackets without an end, say
+        parts = urlsplit(url)
+        web = parts.scheme in ("http", "https") and parts.port != 0  # which raises for 82x65
+        if web and parts.hostname and not re.search(r"\s", url):
+            return parts
+    return None
 
 
 def token_for(address: str) -> str | None:
@@ -102,47 +117,56 @@ def token_for(address: str) -> str | None:
 
 
 def read_token() -> str | None:
-    """The token where Ray looks for it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
+    """The token where Ray looks for it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+
+    ClusterError for a file that others can read, as Ray itself writes it.
+    """
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN"):
-        return token.strip()
+        return _plain(token.strip(), "RAY_AUTH_TOKEN")
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(named or Path.home() / ".ray" / "auth_token")
     if not named and not file.exists():
         return None
     try:
-        return file.read_text().strip() or None
+        private.check(file, "600")
+        return _plain(file.read_text(errors="replace").strip(), str(file)) or None
     except OSError as error:
         raise ClusterError(f"{file}: can't read the cluster's token ({error.strerror})") from None
 
 
+def _plain(token: str, source: str) -> str:
+    """A token that fits into a header, which the error about another one would repeat."""
+    if re.fullmatch(r"[!-~]*", token):
+        return token
+    raise ClusterError(
+        f"{source}: expected a token in one line of letters and digits, and what is there has "
+        "blanks, lines or other characters; put the cluster's own there"
+    )
+
+
 def _version(address: str, token: str | None) -> dict[str, str]:
     """What a Ray dashboard says of itself to whoever has its token; ClusterError otherwise."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(f"{address}/api/version", headers=headers)
-    try:
-        with direct().open(request, timeout=SECONDS_TO_ANSWER) as answer:
-            said = json.load(answer)
-            return {name: str(said[name]) for name in ("ray_version", "session_name")}
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ClusterError(_refusal(address, error.code, token)) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = getattr(error, "reason", error)
+    answer = ask(f"{address}/api/version", token, within_s=SECONDS_TO_ANSWER)
+    if answer.status not in (0, 200):
+        raise ClusterError(_refusal(address, answer.status, token))
+    said = {name: answer.value(name) for name in ("ray_version", "session_name")}
+    if not all(isinstance(value, str) for value in said.values()):
+        reason = answer.reason or "what answers says no version of Ray"
         raise ClusterError(
             f"{address}: no Ray cluster answers there ({reason}); expected its dashboard, as in "
             "http://HOST:8265"
-        ) from None
+        )
+    return said
 
 
 def _refusal(address: str, status: int, token: str | None) -> str:
     if status not in (401, 403):
         return f"{address}: answers with status {status}, which a Ray cluster's dashboard doesn't"
-    where = "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
     if token:
-        return f"{address}: the cluster refuses our token; put the cluster's own in {where}"
-    return f"{address}: the cluster wants a token and none is set; put it in {where}"
+        return f"{address}: the cluster refuses our token; put the cluster's own in {TOKEN_PLACES}"
+    return f"{address}: the cluster wants a token and none is set; put it in {TOKEN_PLACES}"
 
 
 def _client(address: str, token: str | None) -> Any:

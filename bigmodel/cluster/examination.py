@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from bigmodel.cluster.asking import Answer, ask
 from bigmodel.cluster.dashboard import checked_address, token_for
 from bigmodel.cluster.facts import Door, Facts, Kept, Listener
 from bigmodel.cluster.floors import installed
-from bigmodel.errors import BigModelError, RecipeError
+from bigmodel.errors import BigModelError
 from bigmodel.storage import folder, nearest
 
 SECONDS = 2.0
@@ -126,14 +127,11 @@ def _up() -> Door | None:
 
 
 def _named(cluster: str) -> Door:
-    """What --cluster names; our token isn't sent where the network could read it."""
-    try:
-        address = checked_address(cluster, insecure=False)
-        token = token_for(address)
-    except RecipeError:
-        address, token = f"http://{cluster.removeprefix('http://').rstrip('/')}", None
-    except BigModelError:
-        address, token = checked_address(cluster, insecure=False), None
+    """What --cluster names; our token isn't sent where the network could read it. RecipeError for
+    what is no address."""
+    address, token = checked_address(cluster, insecure=True), None
+    with suppress(BigModelError):
+        token = token_for(checked_address(cluster, insecure=False))
     return _door("--cluster", address, token)
 
 

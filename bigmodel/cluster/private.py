@@ -30,7 +30,7 @@ def path(name: str) -> Path:
             f"{folder}: can't keep the head's token there ({error.strerror}); name another folder "
             f"with {HOME}"
         ) from None
-    _check(folder, "700")
+    check(folder, "700")
     return folder / name
 
 
@@ -38,7 +38,7 @@ def read(name: str) -> str:
     """What a file holds; "" without it."""
     file = path(name)
     try:
-        _check(file, "600")
+        check(file, "600")
         return file.read_text()
     except FileNotFoundError:
         return ""
@@ -76,10 +76,16 @@ def locked() -> Iterator[None]:
         yield
 
 
-def _check(found: Path, mode: str) -> None:
+def check(found: Path, mode: str) -> None:
+    """ClusterError for a file or folder with a token that isn't ours alone."""
     status = found.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+    if status.st_uid != os.getuid():
         raise ClusterError(
-            f"{found}: others could read the head's token; make it yours alone with: "
-            f"chmod {mode} {found}"
+            f"{found}: it belongs to another user, who can read the token there; remove it, and "
+            "make it anew"
+        )
+    if status.st_mode & 0o077:
+        raise ClusterError(
+            f"{found}: others could read the token there; make it yours alone with: chmod {mode} "
+            f"{found}"
         )

@@ -5,12 +5,14 @@ import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer
 from types import SimpleNamespace
 
 import pytest
 from requests.utils import get_environ_proxies
 
-from bigmodel.cluster import dashboard
+from bigmodel.cluster import dashboard, private
 from bigmodel.cluster.dashboard import (
     Away,
     NoSuchJob,
@@ -44,10 +46,32 @@ def test_plain_http_over_a_network_must_be_wanted(address):
     assert checked_address(address, insecure=True).startswith("http://")
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "/tmp/ray"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ray://head:10001",
+        "http://",
+        "/tmp/ray",
+        "http://localhost:82x65",
+        "localhost:826500",
+        "http://local host:8265",
+        "http://[::1",
+        "http://百度℀.com",
+    ],
+)
 def test_other_addresses_are_refused(address):
     with pytest.raises(RecipeError, match="expected the dashboard"):
         checked_address(address, insecure=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://li:geheim@head.example", "li:geheim@localhost:8265", "https://li:ge/heim@head:82x"],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(address):
+    with pytest.raises(RecipeError, match="a user's name or password in it") as caught:
+        checked_address(address, insecure=True)
+    assert "heim" not in str(caught.value)
 
 
 @pytest.fixture
@@ -58,13 +82,20 @@ def no_token(tmp_path, monkeypatch):
     return tmp_path
 
 
+def kept(file: Path, token: bytes, mode: int = 0o600) -> Path:
+    """A file with a token, which nobody else can read unless its mode says so."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(token)
+    file.chmod(mode)
+    return file
+
+
 def test_the_token_is_found_where_ray_looks_for_it(no_token, monkeypatch):
     assert read_token() is None
-    (no_token / ".ray").mkdir()
-    (no_token / ".ray" / "auth_token").write_text("from-home\n")
+    kept(no_token / ".ray" / "auth_token", b"from-home\n")
     assert read_token() == "from-home"
-    (no_token / "named").write_text("from-path")
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(no_token / "named"))
+    named = kept(no_token / "named", b"from-path")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(named))
     assert read_token() == "from-path"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
     assert read_token() == "from-variable"
@@ -78,9 +109,40 @@ def test_a_named_token_file_must_be_there(no_token, monkeypatch):
         read_token()
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_token_that_others_can_read_is_refused_with_the_remedy(no_token, monkeypatch, mode):
+    """Ray's own `ray get-auth-token --generate` leaves 0644."""
+    file = kept(no_token / ".ray" / "auth_token", b"from-home", mode)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match=f"make it yours alone with: chmod 600 {file}"):
+            connect("http://localhost:8265")
+        file = kept(no_token / "named", b"from-path", mode)
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "from-variable")
+    assert read_token() == "from-variable"
+
+
+def test_a_token_that_belongs_to_another_user_is_refused(no_token, monkeypatch):
+    file = kept(no_token / ".ray" / "auth_token", b"from-home")
+    monkeypatch.setattr(private.os, "getuid", lambda: file.stat().st_uid + 1)
+    with pytest.raises(ClusterError, match="it belongs to another user"):
+        read_token()
+
+
+@pytest.mark.parametrize("token", ["秘密的令牌", "secret\nmore", "secret more", "\xff"])
+def test_what_can_be_no_token_is_told_and_not_repeated(no_token, monkeypatch, token):
+    kept(no_token / ".ray" / "auth_token", token.encode("latin-1", "ignore") or token.encode())
+    with pytest.raises(ClusterError, match="auth_token: expected a token in one line") as of:
+        read_token()
+    assert token not in str(of.value)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    with pytest.raises(ClusterError, match="RAY_AUTH_TOKEN: expected a token in one line") as of:
+        connect("http://localhost:8265")
+    assert token not in str(of.value)
+
+
 def test_the_head_of_this_machine_is_asked_with_its_own_token(no_token, monkeypatch):
-    (no_token / ".ray").mkdir()
-    (no_token / ".ray" / "auth_token").write_text("of-another")
+    kept(no_token / ".ray" / "auth_token", b"of-another")
     here, elsewhere = "http://127.0.0.1:8265", "http://127.0.0.1:8266"
     monkeypatch.setattr(dashboard, "living_head", lambda: (SimpleNamespace(dashboard=8265), "own"))
     assert token_for(here) == "of-another"  # nothing was ever started here
@@ -124,6 +186,32 @@ def test_what_is_no_cluster_of_ours_is_one_sentence(no_token, monkeypatch, statu
             connect(f"http://127.0.0.1:{server.server_port}")
         thread.join()
     assert "wrong-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-OpenSSH_9.6"),
+        (b"", "Remote end closed connection without response"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "IncompleteRead"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n{", "IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\n\r\n[]", "what answers says no version of Ray"),
+    ],
+)
+def test_a_port_of_something_else_is_one_sentence(no_token, said, reason):
+    class Other(StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(said)
+
+    with TCPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        port = server.server_address[1]
+        with pytest.raises(ClusterError, match=f"no Ray cluster answers there .*{reason}"):
+            connect(f"http://localhost:{port}")
+        thread.join()
 
 
 def test_the_token_goes_to_the_cluster_and_nowhere_else(no_token, monkeypatch):

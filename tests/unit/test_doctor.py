@@ -231,6 +231,13 @@ def test_nobody_answers_in_place_of_the_cluster(elsewhere):
     assert [door.without for door in facts.doors] == [0]
 
 
+@pytest.mark.parametrize("cluster", ["http://localhost:82x65", "https://li:geheim@云.example"])
+def test_what_is_no_address_is_refused_and_no_password_repeated(elsewhere, cluster):
+    done = CliRunner().invoke(main, ["doctor", "--cluster", cluster])
+    assert done.exit_code == 2 and "bigmodel: --cluster" in done.stderr
+    assert "geheim" not in done.output
+
+
 def test_our_token_is_not_sent_where_the_network_reads_it(monkeypatch):
     sent: list[str | None] = []
     monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
