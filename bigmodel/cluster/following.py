@@ -1,8 +1,6 @@
 """Following a job from here: every line that it writes, its result, and how it ended."""
 
 import json
-import re
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,16 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigmodel.cluster.dashboard import NoSuchJob, patiently
+from bigmodel.cluster.growing_log import GrowingLog
+from bigmodel.cluster.job_ends import OUR_EXIT_CODES, state_of
 from bigmodel.cluster.session import run_mark
 from bigmodel.cluster.submission import Submission
 from bigmodel.errors import ClusterError
 
-OUR_EXIT_CODES = (0, 1, 2, 3, 4, 5, 130)
 SECONDS_BETWEEN_LOOKS = 0.5
-SHARE_OF_TIME = 0.1
-"""That is spent fetching the log, which comes whole each time: a long one is looked at less often,
-so that following costs no more than in proportion to a job's time."""
-
 SECONDS_FOR_THE_REST = 15.0
 """After a job's end: the node that has its log may be what was lost."""
 
@@ -42,35 +37,33 @@ class Log:
 
     def __init__(self, job: Submission, say: Callable[[str], None]) -> None:
         self.job, self.say = job, say
+        self._log = GrowingLog(job.dashboard.client, job.id)
         self._said = 0
-        self._next = 0.0
         self.result: Any = None
         self.run = ""
 
     def look(self, command: str, *, last: bool = False) -> None:
         """Pass on what is new of what the `command` wrote; the beginning of a line only where it is
-        the `last` look."""
-        began = time.monotonic()
-        if began < self._next and not last:
-            return
-        written = self.job.dashboard.client.get_job_logs(self.job.id)
-        self._next = time.monotonic() + (time.monotonic() - began) / SHARE_OF_TIME
+        the `last` look, for its rest will never come: nothing in it is for us."""
+        self._log.look(last=last)
         announced = f"Running entrypoint for job {self.job.id}: {command}\n"
-        lines = written.partition(announced)[2].split("\n")
-        if not (last and lines[-1]):
-            lines.pop()  # what follows the last line's end: nothing, or a line half-written
+        *lines, rest = self._log.text.partition(announced)[2].split("\n")
         for line in lines[self._said :]:
             self._said += 1
             self._hear(line)
+        if last and rest:
+            self.say(rest.removeprefix(self.job.mark))
 
     def _hear(self, line: str) -> None:
-        result, run = self.job.mark, run_mark(self.job.mark)
+        ours, run = self.job.mark, run_mark(self.job.mark)
         if line.startswith(run):
             self.run = line.removeprefix(run)
-        elif line.startswith(result):
-            self.result = json.loads(line.removeprefix(result))
-        else:
-            self.say(line)
+            return
+        if line.startswith(ours):
+            with suppress(ValueError):  # another process may have written into the same line
+                self.result = json.loads(line.removeprefix(ours))
+                return
+        self.say(line.removeprefix(ours))
 
 
 def follow(log: Log) -> End:
@@ -109,29 +102,20 @@ def _info(job: Submission) -> Any:
 
 
 def _end(log: Log, info: Any) -> End:
-    code = info.driver_exit_code
-    if info.status.value == "STOPPED":
+    code, job = info.driver_exit_code, log.job
+    state, why = state_of(info.status.value, code, info.error_type, info.message)
+    if state == "STOPPED":
         return End(130, run=log.run)
+    if state == "LOST":
+        return End(run=log.run, lost=why)
     if code not in OUR_EXIT_CODES:
-        return End(run=log.run, lost=_why(info))
+        raise ClusterError(
+            f"the job {job.id} at {job.dashboard.address} failed ({why}); see what kept it with: "
+            f"bigmodel jobs logs {job.id}"
+        )
     if code == 0 and log.result is None:
         raise ClusterError(
-            f"the job {log.job.id} ended well, but its result isn't in what came of its log; see "
-            f"it with: bigmodel jobs logs {log.job.id}"
+            f"the job {job.id} ended well, but its result isn't in what came of its log; see it "
+            f"with: bigmodel jobs logs {job.id}"
         )
     return End(code, log.result, log.run)
-
-
-def _why(info: Any) -> str:
-    """What Ray knows of a job that ended without a word of ours, as a clause."""
-    if name := signal_of(info.driver_exit_code or 0):
-        return f"its process was ended by {name}"
-    said = (info.message or "no reason given").partition("\n")[0]
-    return re.sub(r"[\s.:]+$", "", said)
-
-
-def signal_of(code: int) -> str:
-    """The signal by which a process ended, as Python (-9) or a shell (137) says it; "" for none."""
-    with suppress(ValueError):
-        return signal.Signals(-code if code < 0 else code - 128).name
-    return ""

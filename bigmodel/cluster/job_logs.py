@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bigmodel.cluster.dashboard import patiently
+from bigmodel.cluster.growing_log import GrowingLog
 from bigmodel.cluster.job_records import place_of, read_log, read_record
 from bigmodel.cluster.job_table import job_there, of_storage
 from bigmodel.cluster.session import run_mark
@@ -14,9 +15,6 @@ from bigmodel.errors import ClusterError
 from bigmodel.storage import Folder
 
 SECONDS_BETWEEN_LOOKS = 1.0
-FETCHING = 0.1
-"""The share of the time in which a growing log may be fetched: the cluster gives the whole of it
-each time."""
 
 
 def log_there(
@@ -28,32 +26,30 @@ def log_there(
     is gone. `given`: as for `job_there`.
     """
     found, record = job_there(client, storage, job, given=given)
-    text = _of_cluster(client, job, needed=record is None) if client else ""
+    log = GrowingLog(client, job)
+    text = _begin(log, needed=record is None) if client else ""
     if text or record is None:
-        return _without(record.mark if record else "", _growing(client, job, text, follow))
+        return _without(record.mark if record else "", _growing(client, job, log, follow))
     return _without(record.mark, _kept(place_of(found.storage, job), found.storage, follow))
 
 
-def _of_cluster(client: Any, job: str, *, needed: bool) -> str:
+def _begin(log: GrowingLog, *, needed: bool) -> str:
     try:
-        return str(client.get_job_logs(job))
+        return log.look()
     except ClusterError:
         if needed:
             raise
         return ""
 
 
-def _growing(client: Any, job: str, text: str, follow: bool) -> Iterator[str]:
-    yield text
+def _growing(client: Any, job: str, log: GrowingLog, follow: bool) -> Iterator[str]:
+    yield log.text
     over = not follow
     while not over:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         info = patiently(lambda: client.get_job_info(job))  # before the log, which then is whole
-        over, began = info.status.is_terminal(), time.monotonic()
-        said, text = len(text), str(patiently(lambda: client.get_job_logs(job)))
-        yield text[said:]
-        if not over:
-            time.sleep((time.monotonic() - began) / FETCHING)
+        over = info.status.is_terminal()
+        yield patiently(partial(log.look, last=over))
 
 
 def _kept(place: Folder, storage: str, follow: bool) -> Iterator[str]:

@@ -1,34 +1,26 @@
 """The jobs that there are: a cluster's own table and the records in storage, as one."""
 
+import logging
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from bigmodel.cluster.dashboard import NoSuchJob
-from bigmodel.cluster.following import OUR_EXIT_CODES, signal_of
-from bigmodel.cluster.job_records import SAID, Record, all_records, now, place_of, read_record
+from bigmodel.cluster.job_ends import INTERRUPTED, State, state_of
+from bigmodel.cluster.job_records import Record, all_records, now, place_of, read_record
 from bigmodel.errors import BigModelError, ClusterError
 
-State = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "LOST"]
-
-INTERRUPTED = 130
-NO_COMMAND = (126, 127)
-NEVER_BEGAN = {
-    "RUNTIME_ENV_SETUP_FAILURE",
-    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
-    "JOB_SUPERVISOR_ACTOR_START_FAILURE",
-    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE",
-    "JOB_ENTRYPOINT_COMMAND_START_ERROR",
-}
-"""Ray's errors after which nothing of a job was lost: there was nothing."""
+log = logging.getLogger(__name__)
 
 SILENT_FOR = timedelta(seconds=120)
 """A job that was not heard of for so long isn't there any more; it says something each half a
 minute, and clocks differ."""
+
+UNREAD = "%s; what the cluster itself says of its jobs is all that is shown"
 
 VERB = re.compile(r"(?:-m\s+jobs\.|(?:^|[\s/])bigmodel\s+)([a-z]+)")
 
@@ -71,8 +63,7 @@ def jobs_there(client: Any, storage: str, *, given: bool) -> list[Job]:
         {one.submission_id: one for one in client.list_jobs() if is_ours(one)} if client else {}
     )
     roots = {job: _storage_of(one, storage, given) for job, one in details.items()}
-    records = {root: _records(root) for root in {*roots.values()} - {storage}}
-    records[storage] = all_records(storage)
+    records = _known({*roots.values(), storage}) if client else {storage: all_records(storage)}
     jobs = [
         of_cluster(one, records[roots[job]].get(job), roots[job]) for job, one in details.items()
     ]
@@ -109,7 +100,7 @@ def is_ours(details: Any) -> bool:
 def of_cluster(details: Any, record: Record | None, storage: str) -> Job:
     """A job as a cluster's table has it; the record says how far it is."""
     metadata, code = _metadata(details), details.driver_exit_code
-    state, reason = _state(str(details.status), code, str(details.error_type), details.message)
+    state, reason = state_of(str(details.status), code, details.error_type, details.message)
     known = Job(details.submission_id, _verb(details), "", "", None, state, storage)
     if record:
         known = of_storage(record, storage)
@@ -149,30 +140,6 @@ def of_storage(record: Record, storage: str) -> Job:
     )
 
 
-def _state(status: str, code: int | None, error: str, message: str | None) -> tuple[State, str]:
-    """What Ray's status comes to, and why."""
-    said = message or ""
-    first = said.partition("\n")[0].rstrip(".:")
-    if status == "PENDING":
-        return "PENDING", "waits for a CPU" if "resources" in said else "is being set up"
-    if status != "FAILED":
-        return status, ""  # type: ignore[return-value]
-    if code == INTERRUPTED:
-        return "STOPPED", ""
-    if code in OUR_EXIT_CODES:
-        sentences = SAID.findall(said)
-        return "FAILED", sentences[-1] if sentences else f"it ended with exit code {code}"
-    if code in NO_COMMAND or error in NEVER_BEGAN:
-        return "FAILED", f"it never began: {first}"
-    return "LOST", first if code is None else _killed(code)
-
-
-def _killed(code: int) -> str:
-    if name := signal_of(code):
-        return f"its process was killed ({name}); see that its machine has memory left"
-    return f"its process ended with exit code {code}, and not by us"
-
-
 def _end_of(record: Record) -> tuple[State, str]:
     if record.ended is None:
         if now() - record.seen < SILENT_FOR:
@@ -206,8 +173,9 @@ def _storage_of(details: Any, storage: str, given: bool) -> str:
     with suppress(ValueError):
         words = shlex.split("" if given else details.entrypoint)
         for word, following in zip(words, [*words[1:], ""], strict=True):
-            if word == "--storage" and following:
-                return following
+            name, _, value = word.partition("=")
+            if name == "--storage" and (value or following):
+                return value or following
     return storage
 
 
@@ -219,16 +187,25 @@ def _time(milliseconds: int | None) -> datetime | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
-def _records(storage: str) -> Mapping[str, Record]:
-    """None of a storage that can't be read from here."""
-    try:
-        return all_records(storage)
-    except BigModelError:
-        return {}
+def _known(storages: Iterable[str]) -> dict[str, Mapping[str, Record]]:
+    """By storage and by id: none of a storage that can't be read from here, which is said once."""
+    found: dict[str, Mapping[str, Record]] = {}
+    refused = []
+    for storage in sorted(storages):
+        try:
+            found[storage] = all_records(storage)
+        except BigModelError as error:
+            found[storage] = {}
+            refused.append(error)
+    if refused:
+        log.warning(UNREAD, refused[0])
+    return found
 
 
 def _record(storage: str, job: str) -> Record | None:
+    """None as well of a storage that can't be read from here, which is said."""
     try:
         return read_record(place_of(storage, job))
-    except BigModelError:
+    except BigModelError as error:
+        log.warning(UNREAD, error)
         return None

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bigmodel.cluster import dashboard, following
+from bigmodel.cluster import dashboard, following, growing_log
 from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
 from bigmodel.cluster.following import End, Log, follow
 from bigmodel.cluster.submission import Submission
@@ -21,9 +21,15 @@ class Cluster:
     """A job whose log grows by a part a look, and the way it ends."""
 
     def __init__(
-        self, parts: list[str], code: int | None, message: str = "", end: str = "FAILED"
+        self,
+        parts: list[str],
+        code: int | None,
+        message: str = "",
+        end: str = "FAILED",
+        error: str | None = None,
     ) -> None:
         self.parts, self.looks, self.code, self.message, self.end = parts, 0, code, message, end
+        self.error = error
         self.fetched = 0
 
     def get_job_info(self, job: str) -> SimpleNamespace:
@@ -35,6 +41,7 @@ class Cluster:
             ),
             entrypoint=COMMAND,
             driver_exit_code=self.code if ended else None,
+            error_type=self.error if ended else None,
             message=self.message,
         )
 
@@ -52,7 +59,7 @@ def followed(cluster: Cluster) -> tuple[End, list[str]]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0)
-    monkeypatch.setattr(following, "SHARE_OF_TIME", float("inf"))
+    monkeypatch.setattr(growing_log, "SHARE_OF_TIME", float("inf"))
     monkeypatch.setattr(dashboard, "SECONDS_BETWEEN_TRIES", 0)
 
 
@@ -68,7 +75,7 @@ def test_every_line_is_passed_on_once_and_the_result_is_taken_out():
 def test_a_run_that_can_be_gone_on_with_is_taken_out_too():
     parts = ["", f"{BEGIN}train: begins\n{MARK}run:bm-0a1b\n", "Killed"]
     assert followed(Cluster(parts, -9)) == (
-        End(run="bm-0a1b", lost="its process was ended by SIGKILL"),
+        End(run="bm-0a1b", lost="memory was short, perhaps: its process was ended by SIGKILL"),
         ["train: begins", "Killed"],
     )
 
@@ -77,6 +84,50 @@ def test_the_last_line_is_not_lost_when_it_has_no_end():
     assert followed(Cluster([BEGIN + "bigmodel: 评论.csv: empty"], 3)) == (
         End(3),
         ["bigmodel: 评论.csv: empty"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (f'{MARK}{{"model": "reviews@3", "metr', '{"model": "reviews@3", "metr'),
+        (
+            f'{MARK}{{"model": "reviews@3"}}worker: 第 2 行\n',
+            '{"model": "reviews@3"}worker: 第 2 行',
+        ),
+        (f"{MARK}run:bm-0", "run:bm-0"),
+    ],
+)
+def test_a_line_for_us_that_was_torn_is_text_and_no_error_of_ours(last, said):
+    end, lines = followed(Cluster([f"{BEGIN}train: begins\n{last}"], -9))
+    assert lines == ["train: begins", said]
+    assert (end.result, end.run) == (None, "") and "SIGKILL" in end.lost
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error", "why"),
+    [
+        (
+            127,
+            "Job entrypoint command failed with exit code 127, last logs:\n/bin/sh: python: 没有\n",
+            "JOB_ENTRYPOINT_COMMAND_ERROR",
+            "it never began: /bin/sh: python: 没有",
+        ),
+        (
+            None,
+            "Job supervisor actor failed to start within 900.0 seconds.\n…",
+            "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
+            "it never began: Job supervisor actor failed to start within 900.0 seconds",
+        ),
+        (None, None, "RUNTIME_ENV_SETUP_FAILURE", "it never began: no reason given"),
+    ],
+)
+def test_a_job_that_never_began_is_not_lost(code, message, error, why):
+    with pytest.raises(ClusterError) as caught:
+        followed(Cluster([""], code, message, error=error))
+    assert str(caught.value) == (
+        f"the job {JOB} at http://localhost:8265 failed ({why}); see what kept it with: bigmodel "
+        f"jobs logs {JOB}"
     )
 
 
@@ -106,7 +157,7 @@ def test_a_result_that_is_not_in_the_log_is_told():
 
 
 def test_a_long_log_is_fetched_less_often(monkeypatch):
-    monkeypatch.setattr(following, "SHARE_OF_TIME", 1e-9)
+    monkeypatch.setattr(growing_log, "SHARE_OF_TIME", 1e-9)
     lines = [f"行 {i}\n" for i in range(1000)]
     cluster = Cluster([BEGIN, *lines], 3)
     end, said = followed(cluster)

@@ -20,6 +20,8 @@ ENTRY = "python -m jobs.train recipe/评论.toml --set name=reviews --storage {}
 WAITS = "Job has not started yet. It may be waiting for resources (CPUs, …) to become available."
 NO_CPUS = "Job supervisor actor failed to start within 900.0 seconds. This timeout can be …"
 NODE_LOST = "Job supervisor actor died: The actor died because its node has died.\nMore of it."
+KILLED = "memory was short, perhaps: its process was ended by SIGKILL"
+NO_PYTHON = "Job entrypoint command failed with exit code 127, …:\n/bin/sh: 1: python: not found\n"
 LAST_LINES = """Job entrypoint command failed with exit code 3, last available logs (…):
 prepare: begins
 bigmodel: 评论.csv: no column '标签' (found: text, label)
@@ -194,10 +196,14 @@ def test_a_cluster_and_the_storage_are_one_table(storage, there):
     assert (rows["waits"]["state"], rows["waits"]["reason"]) == ("PENDING", "waits for a CPU")
 
 
-def test_a_jobs_own_command_says_where_its_record_is(storage, there, monkeypatch, tmp_path):
+@pytest.mark.parametrize("between", [" ", "="])
+def test_a_jobs_own_command_says_where_its_record_is(
+    storage, there, monkeypatch, tmp_path, between
+):
     monkeypatch.chdir(tmp_path)
     keep(storage, "job-1", stage="train", model="reviews@3")
-    there(Cluster(details("job-1", entrypoint=ENTRY.format(storage))))
+    entrypoint = ENTRY.format(storage).replace("--storage ", f"--storage{between}")
+    there(Cluster(details("job-1", entrypoint=entrypoint)))
     for arguments in (["list"], ["status", "job-1"]):
         done = run(*arguments, *CLUSTER, "--json")
         found = json.loads(done.stdout)
@@ -217,14 +223,18 @@ def test_a_jobs_own_command_says_where_its_record_is(storage, there, monkeypatch
             "评论.csv: no column '标签' (found: text, label)",
         ),
         ({"status": "FAILED", "driver_exit_code": 1}, "FAILED", "it ended with exit code 1"),
-        ({"status": "FAILED", "driver_exit_code": -9}, "LOST", "its process was killed (SIGKILL)"),
-        ({"status": "FAILED", "driver_exit_code": 137}, "LOST", "its process was killed (SIGKILL)"),
+        ({"status": "FAILED", "driver_exit_code": -9}, "LOST", KILLED),
+        ({"status": "FAILED", "driver_exit_code": 137}, "LOST", KILLED),
         (
             {"status": "FAILED", "driver_exit_code": 77},
             "LOST",
             "its process ended with exit code 77",
         ),
-        ({"status": "FAILED", "driver_exit_code": 127}, "FAILED", "it never began"),
+        (
+            {"status": "FAILED", "driver_exit_code": 127, "message": NO_PYTHON},
+            "FAILED",
+            "it never began: /bin/sh: 1: python: not found",
+        ),
         (
             {"status": "FAILED", "message": NODE_LOST, "error_type": "JOB_SUPERVISOR_ACTOR_DIED"},
             "LOST",
@@ -347,6 +357,31 @@ def test_where_a_cluster_has_a_log_no_more_the_storage_has_it(there, storage, mo
     there(Cluster(details("job-1", "FAILED", message=NODE_LOST)))
     keep(storage, "job-1", LOG.encode())
     assert run("logs", "job-1", "--storage", storage, *CLUSTER).stdout == LOG
+
+
+def test_a_storage_that_cannot_be_read_from_here_hides_no_job_of_the_cluster(
+    storage, there, tmp_path, monkeypatch, caplog
+):
+    """As an s3:// one where there are no credentials."""
+    refusal = "s3://my-bucket/{}: can't look there (access is denied); check the credentials"
+
+    def denied(where: object, *_: object) -> None:
+        raise ClusterError(refusal.format(where))
+
+    monkeypatch.setattr(job_table, "all_records", denied)
+    monkeypatch.setattr(job_table, "read_record", denied)
+    there(Cluster(details("job-1"), details("job-2", entrypoint=ENTRY.format("s3://其他"))))
+    monkeypatch.chdir(tmp_path)
+    done = run("list", *CLUSTER, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert {row["id"] for row in json.loads(done.stdout)} == {"job-1", "job-2"}
+    assert [said.getMessage().partition(";")[2] for said in caplog.records] == [
+        " check the credentials; what the cluster itself says of its jobs is all that is shown"
+    ]
+    done = run("status", "job-1", *CLUSTER, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["verb"]) == (0, "train")
+    assert len(caplog.records) == 2
+    assert run("list", "--storage", storage).exit_code == 5
 
 
 AWAY = ClusterError("http://localhost:8265: no Ray cluster answers there")
