@@ -22,7 +22,7 @@ from typing import Any
 import bigmodel
 from bigmodel.cluster import private
 from bigmodel.cluster.asking import Answer, ask
-from bigmodel.cluster.processes import Started
+from bigmodel.cluster.processes import Started, undisturbed
 from bigmodel.cluster.session import LOCAL, LOOPBACK, SETTINGS
 from bigmodel.errors import ClusterError
 
@@ -102,8 +102,10 @@ def start(variables: Callable[[Path], Mapping[str, str]]) -> tuple[Head, bool]:
             started=Started(0, (), str(folder)),
         )
         try:
-            head = replace(head, started=_spawn(folder, ports, variables(folder)))
-            _record(head)
+            wanted = variables(folder)
+            with undisturbed():
+                head = replace(head, started=_spawn(folder, ports, wanted))
+                _record(head)
             _wait_until_up(head, token)
             head = replace(head, started=head.started.seen())
             _record(head)

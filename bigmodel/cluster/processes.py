@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -15,12 +16,30 @@ SECONDS_TO_HEAR = 3.0
 SECONDS_TO_END = 10.0
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM that come meanwhile are heard at its end: where a process is started, one
+    in between would leave it with nobody who knows its number."""
+    heard: list[int] = []
+    before = {
+        each: signal.signal(each, lambda number, _: heard.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in heard:
+        signal.raise_signal(number)
+
+
 @dataclass(frozen=True)
 class Started:
     """A command in a POSIX session of its own, and what it started in turn."""
 
     session: int
-    """Also the number of its first process."""
+    """Also the number of its first process; 0 of what wasn't started."""
     lasting: tuple[int, ...]
     """Processes that live as long as it does, each with `mark` in its command line. A start time
     would tell as much, but it moves when the machine's clock is set."""
@@ -44,6 +63,8 @@ class Started:
     def processes(self) -> list[psutil.Process]:
         """Those of the session and all that they started, in sessions of their own too; not the
         one that asks. Only to be trusted while `alive`, right after, or where one is `_named`."""
+        if not self.session:  # as which a container sees that of everything begun from without
+            return []
         found = [each for each in psutil.process_iter() if _lives(each)]
         parents = {each.pid: _parent(each) for each in found}
         own = {pid for pid in parents if _session(pid) == self.session}

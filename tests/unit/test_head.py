@@ -128,6 +128,18 @@ def test_an_agent_without_a_name_is_found_by_the_folder_that_it_began_in(tmp_pat
         process.wait()
 
 
+def test_what_was_never_started_has_no_processes(
+    family: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container all that was begun from without has the session 0."""
+    started, pids = family()
+    monkeypatch.setattr(processes, "_session", lambda _: 0)
+    nothing = Started(0, (), started.mark)
+    assert nothing.processes() == []
+    nothing.end()
+    assert living(pids) == pids
+
+
 def test_a_process_that_came_to_have_the_number_is_left_alone(family: Any) -> None:
     started, pids = family()
     stale = Started(started.session, started.lasting, "乙-mark")
@@ -185,6 +197,35 @@ def test_up_is_found_and_not_started_twice_and_down_leaves_nothing(
     assert not Path(found.folder).exists()
     assert [each.name for each in home.iterdir()] == ["lock"]
     assert not listens(found.dashboard)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_as_the_head_is_begun_leaves_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    stand_in(monkeypatch, "guarded")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as every command does
+    begun: list[subprocess.Popen[bytes]] = []
+    folders: list[Path] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            begun.append(self)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(head.subprocess, "Popen", Interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            head.start(lambda folder: folders.append(folder) or {})
+    finally:
+        left = living([each.pid for each in begun])
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert signal.signal(signal.SIGTERM, before) is signal.default_int_handler
+    assert begun and not left
+    assert not folders[0].exists()
+    assert [each.name for each in home.iterdir()] == ["lock"]
 
 
 def test_up_after_a_kill_ends_what_was_left_and_starts_anew(
