@@ -4,10 +4,14 @@ import copy
 import importlib.util
 import json
 import os
+import select
 import shutil
+import signal
+import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +156,145 @@ def test_what_the_setup_makes_of_haproxy_is_our_script_before_it(
         [script, "-f", tmp_path / "haproxy.cfg"], env=environment, capture_output=True, text=True
     )
     assert "HAProxy's configuration isn't as Ray 2.60 writes it" in said.stderr
+
+
+MLFLOW = """#!{python}
+import http.server, os, sys
+asked = sys.argv[1:]
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+port = int(asked[asked.index("--port") + 1])
+server = http.server.HTTPServer(("127.0.0.1", port), Healthy)
+with open("{started}", "w") as there:
+    there.write(f"{{os.getpid()}} {{asked[0]}}\\n")
+server.serve_forever()
+"""
+"""In MLflow's place: says that it listens, then says that it is well."""
+
+
+@both
+def test_mlflow_is_started_once_however_often_the_head_is(place: str, tmp_path: Path) -> None:
+    (command,) = [each for each in read(place)["head_start_ray_commands"] if "mlflow s" in each]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        command = command.replace("5000", str(probe.getsockname()[1]))
+    os.mkfifo(started := tmp_path / "started")
+    (tmp_path / "mlflow").write_text(MLFLOW.format(python=sys.executable, started=started))
+    (tmp_path / "mlflow").chmod(0o700)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"HOME": str(tmp_path), "PATH": path}
+    reader = os.open(started, os.O_RDWR)
+
+    def start(seconds: float) -> str:
+        """As Ray does in the container, and what MLflow said of it within so many seconds."""
+        subprocess.run(["bash", "-c", command], env=environment, check=True)
+        said, _, _ = select.select([reader], [], [], seconds)
+        return os.read(reader, 100).decode() if said else ""
+
+    process, what = start(seconds=20).split()
+    try:
+        assert what == "server"
+        assert start(seconds=0) == ""
+    finally:
+        os.kill(int(process), signal.SIGKILL)
+        os.close(reader)
+
+
+PROFILES = "docs/clusters/aws-profiles.yaml"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account of a pretended Amazon."""
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", read(AWS)["provider"]["region"])
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def granted(aws: None) -> dict[str, list[Any]]:
+    """By instance profile the statements of its policies, as the template makes them."""
+    import boto3
+
+    boto3.client("cloudformation").create_stack(
+        StackName="bigmodel",
+        TemplateBody=(ROOT / PROFILES).read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": "Bucket", "ParameterValue": "my-bucket"}],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    found = {}
+    for profile in boto3.resource("iam").instance_profiles.all():
+        (role,) = profile.roles
+        attached = boto3.resource("iam").Role(role.name).attached_policies.all()
+        documents = [each.default_version.document for each in attached]
+        found[profile.name] = [statement for each in documents for statement in each["Statement"]]
+    return found
+
+
+def actions(statements: list[Any], service: str) -> set[str]:
+    listed = [
+        one["Action"] if isinstance(one["Action"], list) else [one["Action"]] for one in statements
+    ]
+    return {action for each in listed for action in each if action.startswith(f"{service}:")}
+
+
+def test_all_machines_have_a_profile_of_ours_that_may_use_the_bucket(
+    granted: dict[str, list[Any]],
+) -> None:
+    types = read(AWS)["available_node_types"]
+    named = {name: one["node_config"]["IamInstanceProfile"]["Name"] for name, one in types.items()}
+    assert named.pop("head") == "bigmodel-head"
+    assert set(named.values()) == {"bigmodel-worker"}
+    for profile in ("bigmodel-head", "bigmodel-worker"):
+        assert actions(granted[profile], "s3") == {
+            "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject",
+            "s3:AbortMultipartUpload",
+        }  # fmt: skip
+    assert actions(granted["bigmodel-worker"], "ec2") == set()
+
+
+def test_the_head_may_do_what_rays_launcher_does_there_and_no_more(
+    granted: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+    from botocore.client import BaseClient
+    from ray.autoscaler._private.aws.config import _configure_iam_role
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    cluster = read(AWS)
+    assert _configure_iam_role(cluster | {"head_node": {}})["head_node"] == {}, "Ray's own role"
+    (subnet, *_) = boto3.client("ec2").describe_subnets()["Subnets"]
+    machine = cluster["available_node_types"]["gpu"]["node_config"]
+    asked, call = set(), BaseClient._make_api_call
+
+    def recorded(self: Any, name: str, arguments: Any) -> Any:
+        asked.add(f"{self.meta.service_model.service_name}:{name}")
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    provider = AWSNodeProvider(cluster["provider"], cluster["cluster_name"])
+    placed = machine | {"ImageId": "ami-12c6146b", "SubnetIds": [subnet["SubnetId"]]}
+    provider.create_node(placed, {}, 1)
+    (node,) = provider.non_terminated_nodes({})
+    provider.set_node_tags(node, {"ray-node-status": "up-to-date"})
+    own = {"aws:ResourceTag/ray-cluster-name": provider.node_tags(node)["ray-cluster-name"]}
+    provider.terminate_nodes([node])
+    head = granted["bigmodel-head"]
+    assert actions(head, "ec2") == asked
+    (ends,) = [one for one in head if "ec2:TerminateInstances" in one["Action"]]
+    assert ends["Condition"] == {"StringEquals": own}
+
+
+def test_the_head_may_give_workers_their_profile_and_no_other(
+    granted: dict[str, list[Any]],
+) -> None:
+    import boto3
+
+    (passes,) = [one for one in granted["bigmodel-head"] if one["Action"] == "iam:PassRole"]
+    assert passes["Resource"] == boto3.resource("iam").Role("bigmodel-worker").arn
