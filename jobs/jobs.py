@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bigmodel.cluster.dashboard import Dashboard
+    from bigmodel.cluster.job_records import Record
     from bigmodel.cluster.job_table import Job
 
 log = logging.getLogger(__name__)
@@ -181,9 +182,18 @@ def _status(there: "Dashboard | None", storage: str, id: str) -> dict[str, Any]:
 
     job, record = job_there(there.client if there else None, storage, id, given=_given())
     events = record.model_dump(mode="json")["events"] if record else []
-    command = shlex.join(["bigmodel", job.verb, *record.argv[1:]]) if record else None
+    command = _command(record) if record else None
     more = {"note": job.note, "command": command, "go_on": _way_on(job), "events": events}
     return _row(job) | more
+
+
+def _command(record: "Record") -> str | None:
+    """What was called; None of a recipe that travelled, whose path there means nothing here."""
+    from bigmodel.cluster.packing import FOLDER
+
+    if record.mark and any(word.startswith(f"{FOLDER}/") for word in record.argv[1:2]):
+        return None
+    return shlex.join(["bigmodel", record.verb, *record.argv[1:]])
 
 
 def _row(job: "Job") -> dict[str, Any]:

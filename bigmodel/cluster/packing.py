@@ -22,8 +22,8 @@ LARGEST_IN_ALL = 500_000_000
 """A little less than what Ray takes, 512 MiB."""
 FOLDER = "recipe"
 ADVICE = (
-    "let it go to the storage with --upload-data, or give a URI that the cluster can read, such as "
-    "s3://…"
+    "let it go to the storage with --upload-data, or give a URI that the cluster can read: s3://…, "
+    "or file:///mnt/… on a disk that all its machines share"
 )
 NAMED = 5
 """Files that are named one by one where it is said what travels."""

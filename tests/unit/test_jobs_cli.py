@@ -267,8 +267,7 @@ def test_a_job_that_said_its_end_is_not_lost_with_its_node(there, storage):
 
 def test_status_says_how_to_go_on_with_what_was_cut_off(storage, tmp_path):
     events = [Happened(at=AT, stage="train", what="begins")]
-    argv = ("/tmp/x/jobs/train.py", "recipe/reviews.toml", "--set", "name=评论 1")
-    more = {"events": events, "argv": argv, "note": "epoch 2 of 10"}
+    more = {"events": events, "note": "epoch 2 of 10"}
     keep(storage, "job-1", run="4f1c", stage="train", **more)
     (tmp_path / "存储/runs/4f1c").mkdir(parents=True)
     (tmp_path / "存储/runs/4f1c/run.json").write_text("{}")
@@ -276,13 +275,30 @@ def test_status_says_how_to_go_on_with_what_was_cut_off(storage, tmp_path):
     assert (found["state"], found["note"]) == ("LOST", "epoch 2 of 10")
     assert found["go_on"] == "the same command with --resume 4f1c goes on"
     assert [event["what"] for event in found["events"]] == ["begins"]
-    assert found["command"] == "bigmodel train recipe/reviews.toml --set 'name=评论 1'"
     shown = run("status", "job-1", "--storage", storage).stdout
     assert "--resume 4f1c" in shown and "epoch 2 of 10" in shown
     keep(storage, "job-1", run="4f1c", **ENDED)
     assert (
         json.loads(run("status", "job-1", "--storage", storage, "--json").stdout)["go_on"] is None
     )
+
+
+@pytest.mark.parametrize(
+    ("mark", "argv", "command"),
+    [
+        ("", ("train.py", "配方/评论.toml", "--set", "name=评论 1"),
+         "bigmodel train '配方/评论.toml' --set 'name=评论 1'"),
+        ("bigmodel-a1b2:", ("train.py", "reviews@3", "--storage", "s3://my-bucket/a"),
+         "bigmodel train reviews@3 --storage s3://my-bucket/a"),
+        ("bigmodel-a1b2:", ("train.py", "recipe/评论.toml", "--storage", "s3://my-bucket/a"), None),
+    ],
+)  # fmt: skip
+def test_status_says_the_command_where_it_means_the_same_here(storage, mark, argv, command):
+    keep(storage, "job-1", **ENDED, mark=mark, argv=("/tmp/x/jobs/" + argv[0], *argv[1:]))
+    found = json.loads(run("status", "job-1", "--storage", storage, "--json").stdout)
+    assert found["command"] == command
+    shown = " ".join(run("status", "job-1", "--storage", storage).stdout.split())
+    assert ("│ command" in shown) == bool(command)
 
 
 LOG = "Runtime env is setting up.\ntrain: 第 1 轮，共 10 轮" + "，很长的一行" * 40 + "\n"

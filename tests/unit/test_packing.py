@@ -8,6 +8,8 @@ import pytest
 from bigmodel import progress
 from bigmodel.cluster import packing, uploads
 from bigmodel.cluster.packing import pack_model, pack_recipe, stage, written_storage
+from bigmodel.data.read import read_rows
+from bigmodel.data.sources import sources_of
 from bigmodel.errors import DataError, RecipeError
 from bigmodel.recipe import load_recipe
 
@@ -85,7 +87,9 @@ def test_other_files_of_this_machine_are_refused(recipe, override, error, said):
 
 def test_a_large_file_is_refused_with_the_advice(recipe, monkeypatch):
     monkeypatch.setattr(packing, "LARGEST_FILE", 20)
-    with pytest.raises(RecipeError, match="at most 10; let it go to the storage with --upload-dat"):
+    with pytest.raises(
+        RecipeError, match="at most 10; let it go to .* --upload-data, .* file:///m"
+    ):
         pack_recipe(recipe, [], S3)
 
 
@@ -176,9 +180,25 @@ def test_globs_folders_and_lists_travel_as_they_are_written(recipe, tmp_path, mo
     )
 
 
-def test_data_that_the_cluster_can_read_stays_where_it_is(recipe):
-    luggage = pack_recipe(recipe, ["data.train=s3://bucket/a.csv"], S3)
+@pytest.mark.parametrize("uri", ["s3://bucket/a.csv", "file:///mnt/数据/评论 1.csv"])
+def test_data_that_the_cluster_can_read_stays_where_it_is(recipe, uri):
+    luggage = pack_recipe(recipe, [f"data.train={uri}"], S3)
     assert sorted(luggage.files) == ["recipe/reviews.toml", "recipe/words/own.txt"]
+    assert f"data.train={uri}" in luggage.arguments
+
+
+def test_data_on_a_shared_disk_are_read_there_by_their_uri(recipe, tmp_path):
+    shared = tmp_path / "共享"
+    shared.mkdir()
+    (shared / "评论.csv").write_text("text,label\n好看,正面\n难看,负面\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="file:///mnt/… on a disk that all its machines share"):
+        pack_recipe(recipe, [f"data.train={shared}/评论.csv"], S3)
+    for written in (f"file://{shared}/评论.csv", f"file://{shared}/*.csv", f"file://{shared}"):
+        _, *flags = pack_recipe(recipe, [f"data.train={written}"], S3).arguments
+        settings = [value for flag, value in zip(flags, flags[1:], strict=False) if flag == "--set"]
+        (source,) = sources_of(load_recipe(recipe, settings, storage=S3).data)
+        texts = [text for rows in read_rows(source) for text in rows["text"].to_pylist()]
+        assert texts == ["好看", "难看"]
 
 
 @pytest.mark.parametrize("storage", [None, "store", "./store", "~/store"])
