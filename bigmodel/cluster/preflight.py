@@ -119,7 +119,8 @@ def check_nodes(storage: str, files: Sequence[str], stage: progress.Stage) -> No
 
 
 def _everywhere(place: Folder, nonce: bytes, storage: str, files: Sequence[str]) -> list[Found]:
-    """What each living node found; ClusterError for one that doesn't answer.
+    """What each node found, but for those that went away meanwhile, as spot machines do, and idle
+    ones: no work of this job would come there.
 
     These tasks take no CPU, so that a cluster which is busy with others' work answers at once.
     """
@@ -127,36 +128,51 @@ def _everywhere(place: Folder, nonce: bytes, storage: str, files: Sequence[str])
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     started = {}
-    for node in ray.nodes():
-        if node["Alive"]:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            look = ray.remote(num_cpus=0, scheduling_strategy=there)(look_around)
-            name = f"{node['NodeManagerAddress']}-{node['NodeID'][:8]}"
-            works = any(node["Resources"].get(unit) for unit in ("CPU", "GPU"))
-            started[name] = look.remote(name, place, nonce, storage, files, works=works)
-    refs = list(started.values())
+    for node in _staying():
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        look = ray.remote(num_cpus=0, scheduling_strategy=there)(look_around)
+        name = f"{node['NodeManagerAddress']}-{node['NodeID'][:8]}"
+        works = any(node["Resources"].get(unit) for unit in ("CPU", "GPU"))
+        started[node["NodeID"]] = name, look.remote(name, place, nonce, storage, files, works=works)
+    refs = [ref for _, ref in started.values()]
     ray.wait(refs, num_returns=len(refs), timeout=SECONDS_FOR_A_NODE)
-    return [_answer(name, ref) for name, ref in started.items()]
+    answers = {node: _answer(name, ref) for node, (name, ref) in started.items()}
+    staying = {node["NodeID"] for node in _staying()}
+    return [one for node, one in answers.items() if one and (node in staying or not one.error)]
 
 
-def _answer(node: str, ref: Any) -> Found:
+def _staying() -> list[dict[str, Any]]:
+    """The nodes that live and aren't about to be taken away."""
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
+
+    from bigmodel.training.news import machines_that_leave
+
+    leaving = machines_that_leave()  # asked first: one that is gone isn't about to go any more
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+
+
+def _answer(node: str, ref: Any) -> Found | None:
+    """None of a node that is there no more: a task without any needs finds room on every other."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 
     try:
         found: Found = ray.get(ref, timeout=0)
         return found
+    except TaskUnschedulableError:
+        return None
     except GetTimeoutError:
-        raise ClusterError(
-            f"the node {node} answers nothing within {SECONDS_FOR_A_NODE:g} s; see what keeps it "
-            "busy, or take it out of the cluster"
-        ) from None
+        said = (
+            f"nothing answers within {SECONDS_FOR_A_NODE:g} s; see what keeps it busy, or take it "
+            "out of the cluster"
+        )
     except RayError as error:
-        said = str(getattr(error, "cause", error)).strip().rpartition("\n")[2]
-        raise ClusterError(
-            f"on the node {node}, a task fails ({said}); see that it has the memory and the "
-            "packages that bigmodel needs, or take it out of the cluster"
-        ) from error
+        last = str(getattr(error, "cause", error)).strip().rpartition("\n")[2]
+        said = (
+            f"a task fails ({last}); see that it has the memory and the packages that bigmodel "
+            "needs, or take it out of the cluster"
+        )
+    return Found(node, ClusterError(said))
 
 
 def look_around(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from bigmodel.cluster import preflight, rehearsal
 from bigmodel.config import Recipe
 from bigmodel.errors import ClusterError, DataError, ModelError, RecipeError
 from bigmodel.recipe import load_recipe
+from bigmodel.training import news
 
 RECIPE = """
 name = "comments"
@@ -117,6 +120,58 @@ def test_a_storage_that_another_node_does_not_share_is_told(ray_local, place, mo
     with pytest.raises(RecipeError, match="the node 192.168.0.7-abc doesn't have there what"):
         check(place)
     assert not files_below(place)
+
+
+def looks(how: str) -> Callable[..., None]:
+    """In place of a look around; made in here, so that workers need no module of tests."""
+
+    def look(*_: object, **__: object) -> None:
+        if how == "failing":
+            raise MemoryError("没有内存")
+        threading.Event().wait(5)
+
+    return look
+
+
+def snapshots(monkeypatch, *seen: list[dict[str, object]]) -> None:
+    """Of the cluster's nodes, one for each time that they are asked for."""
+    rest = iter(seen)
+    monkeypatch.setattr(preflight, "_staying", lambda: next(rest))
+
+
+@pytest.mark.parametrize(
+    ("how", "within_s", "said"),
+    [
+        ("failing", 20, r"a task fails \(.*没有内存\); see that it has the memory"),
+        ("hanging", 0.2, "nothing answers within 0.2 s; see what keeps it busy"),
+    ],
+)
+def test_a_node_that_fails_is_told_unless_it_went_away(
+    ray_local, place, monkeypatch, how, within_s, said
+):
+    monkeypatch.setattr(preflight, "look_around", looks(how))
+    monkeypatch.setattr(preflight, "SECONDS_FOR_A_NODE", within_s)
+    nodes = preflight._staying()
+    assert nodes
+    snapshots(monkeypatch, nodes, nodes)
+    with pytest.raises(ClusterError, match=rf"on the node \S+, {said}"):
+        check(place, verb="prepare")
+    snapshots(monkeypatch, nodes, [])
+    assert check(place, verb="prepare") == []
+    assert not files_below(place)
+
+
+def test_a_node_that_is_gone_when_it_is_asked_is_left_out(ray_local, place, monkeypatch):
+    nodes = preflight._staying()
+    gone = {**nodes[0], "NodeID": "c0de" * 14}
+    snapshots(monkeypatch, [*nodes, gone], [*nodes, gone])
+    assert check(place, verb="prepare") == []
+
+
+def test_a_node_that_is_about_to_be_taken_away_is_not_asked(ray_local, monkeypatch):
+    (node,) = preflight._staying()
+    monkeypatch.setattr(news, "machines_that_leave", lambda: {node["NodeID"]})
+    assert preflight._staying() == []
 
 
 def test_data_that_a_node_cannot_read_is_told_with_the_node(ray_local, place):
