@@ -21,6 +21,8 @@ from jobs.cli import main
 RECIPE = Path(__file__).parents[2] / "jobs" / "recipes" / "reviews.toml"
 BIN = Path(sys.executable).parent
 MARK = "STARTED_BY_TEST"
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Of a Ray whose driver was killed these look for it for a minute, and then end as well."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,14 @@ class Started:
         """The command lines of the living processes that this command started, or that they did."""
         return list(self._living().values())
 
+    def kill(self) -> None:
+        """The command alone; its Ray notices, and ends all that could write a file."""
+        self.process.kill()
+        assert self.code == -signal.SIGKILL
+        waiting.wait_for(lambda: all(said.startswith(AGENTS) for said in self.left()), within_s=60)
+
     def end(self) -> None:
-        """Kill them."""
+        """Kill all that is left."""
         for pid in self._living():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -149,8 +157,27 @@ class Said:
         return json.loads(self.out)
 
 
+def invoke(arguments: Sequence[object], cwd: Path, patch: pytest.MonkeyPatch) -> Said:
+    """A command in this process and that folder."""
+    patch.chdir(cwd)
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return Said(done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def on_our_ray(ray_local: None) -> Callable[..., Said]:
+    """As `run`, on the session's Ray, without the ten seconds in which a command starts its own:
+    for what goes on from, or is judged by, what real commands left."""
+
+    def on_our_ray(*arguments: object, cwd: Path) -> Said:
+        with pytest.MonkeyPatch.context() as patch:
+            return invoke(arguments, cwd, patch)
+
+    return on_our_ray
+
+
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+def here() -> Callable[..., Said]:
     """As `run`, without the seconds that a process takes to start: for verbs of which another test
     has started one. It can't start a Ray either, nor find the one of other tests.
     """
@@ -159,13 +186,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
         pytest.fail("this command starts a Ray")  # no `except Exception` of ours hears that
 
     def here(*arguments: object, cwd: Path) -> Said:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr("ray.is_initialized", lambda: False)
-        monkeypatch.setattr("ray.init", no_ray)
-        for name in [name for name in os.environ if name.startswith(("RAY_", "BIGMODEL_"))]:
-            monkeypatch.delenv(name)
-        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        return Said(done.exit_code, done.stdout, done.stderr)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ray.is_initialized", lambda: False)
+            patch.setattr("ray.init", no_ray)
+            for name in [name for name in os.environ if name.startswith(("RAY_", "BIGMODEL_"))]:
+                patch.delenv(name)
+            return invoke(arguments, cwd, patch)
 
     return here
 

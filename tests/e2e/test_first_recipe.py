@@ -6,7 +6,7 @@ SAID = {"很好，值得一看": "好评", "很差，读不下去": "差评"}
 ROWS = [(f"第{i}本书{said}", kind) for i in range(60) for said, kind in SAID.items()]
 
 
-def test_a_recipe_of_new_runs(run, tmp_path):
+def test_a_recipe_of_new_runs(run, on_our_ray, tmp_path):
     with open(tmp_path / "导出.csv", "w", encoding="gb18030", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["编号", "评论内容", "类别", "时间"])
@@ -16,7 +16,7 @@ def test_a_recipe_of_new_runs(run, tmp_path):
     made = run("new", "书评", "--data", "导出.csv", "--json", cwd=tmp_path).json
     assert made["recipe"] == "书评/recipe.toml"
     assert (made["text_column"], made["label_column"]) == ("评论内容", "类别")
-    found = run("run", made["recipe"], "--until", "prepare", "--json", cwd=tmp_path, ray=True).json
+    found = on_our_ray("run", made["recipe"], "--until", "prepare", "--json", cwd=tmp_path).json
     assert (found["rows_read"], found["rows_kept"]) == (made["rows_looked_at"], 120)
     kept = {label: 0 for label in made["labels"]}
     for labels in found["splits"].values():

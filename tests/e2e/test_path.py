@@ -9,11 +9,22 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from conftest import Started
 
 from bigmodel.registry import Registry
 from serve.running import free_port
 
 TEXT = "我喜欢读书"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def starting(demo, start) -> list[Started]:
+    """An endpoint that comes up while the verbs below are asked."""
+    return [serve(demo, start)]
+
+
+def serve(demo, start) -> Started:
+    return start("serve", "reviews@1", "--port", free_port(), cwd=demo.folder, ray=True)
 
 
 def test_run_ends_with_a_model_that_an_endpoint_answered_with(demo):
@@ -47,19 +58,19 @@ def test_a_second_prepare_says_that_nothing_changed(demo, run):
     assert done.json["rows_read"] == 10_000
 
 
-def test_evaluate_finds_the_scores_of_the_run(demo, run):
-    found = run("evaluate", "reviews@champion", "--json", cwd=demo.folder).json
+def test_evaluate_finds_the_scores_of_the_run(demo, here):
+    found = here("evaluate", "reviews@champion", "--json", cwd=demo.folder).json
     for name in ("accuracy", "macro_f1", "rows"):
         assert found[name] == demo.run.json["metrics"][name]
     assert Path(found["report"]).exists()
 
 
-def test_a_files_rows_are_labelled_in_order_and_scored(demo, run, here, tmp_path):
+def test_a_files_rows_are_labelled_in_order_and_scored(demo, here, tmp_path):
     rows = [("1", "房间很干净，服务态度也好", "正面"), ("2", "物流太慢，非常失望", "负面")]
     file, out = tmp_path / "in.csv", tmp_path / "out.csv"
     lines = ["number,text,label", *(",".join(row) for row in rows)]
     file.write_text("\n".join(lines), encoding="utf-8")
-    done = run("predict", "reviews@1", "--file", file, "--out", out, "--json", cwd=demo.folder)
+    done = here("predict", "reviews@1", "--file", file, "--out", out, "--json", cwd=demo.folder)
     assert done.json["rows"] == 2
     with open(out, encoding="utf-8", newline="") as stream:
         found = list(csv.DictReader(stream))
@@ -91,9 +102,8 @@ def test_versions_are_listed_promoted_and_rolled_back(demo, run, here):
 @pytest.mark.parametrize(
     "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)]
 )
-def test_serve_answers_until_it_is_told_to_end(demo, start, wait_for, ending):
-    port = free_port()
-    serving = start("serve", "reviews@1", "--port", port, cwd=demo.folder, ray=True)
+def test_serve_answers_until_it_is_told_to_end(demo, start, starting, wait_for, ending):
+    serving = starting.pop() if starting else serve(demo, start)
     said = wait_for(
         lambda: re.search(r"http://\S+", serving.err) or serving.process.poll(), within_s=120
     )

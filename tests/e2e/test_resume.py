@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from comments import write_comments
-from conftest import Start, Started
+from conftest import Said, Start, Started
 from safetensors.torch import load_file
 
 from bigmodel.data.prepare import prepare
@@ -25,8 +26,6 @@ from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
 
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Of a Ray whose driver was killed these look for it for a minute, and then end as well."""
 RECIPE = """
 name = "comments"
 data.train = "评论.csv"
@@ -63,6 +62,14 @@ class Stopped:
     run_id: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _beside(request: pytest.FixtureRequest) -> None:
+    """The story of the full disk, a minute of two commands that share nothing with the others of
+    this module: it goes on beside them, if its test was asked for."""
+    if any("full" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("full")
+
+
 @pytest.fixture(scope="module")
 def begin(start: Start, wait_for: Any, place: Path) -> Callable[..., Stopped]:
     """Start training with some settings, up to the first checkpoint of a new run."""
@@ -81,11 +88,9 @@ def begin(start: Start, wait_for: Any, place: Path) -> Callable[..., Stopped]:
 
 
 @pytest.fixture(scope="module")
-def killed(begin: Callable[..., Stopped], wait_for: Any) -> Stopped:
+def killed(begin: Callable[..., Stopped]) -> Stopped:
     found = begin()
-    found.command.process.kill()
-    assert found.command.code == -signal.SIGKILL
-    wait_for(lambda: all(line.startswith(AGENTS) for line in found.command.left()), within_s=60)
+    found.command.kill()
     return found
 
 
@@ -106,19 +111,31 @@ def undisturbed(killed: Stopped, place: Path) -> dict[str, torch.Tensor]:
     return fit_weights(recipe, data, Team()).state
 
 
+@pytest.fixture
 def check_goes_on(
-    run: Start, place: Path, run_id: str, expected: dict[str, torch.Tensor], *, verb: str = "train"
-) -> None:
-    until = ("--until", "train") if verb == "run" else ()
-    done = run(verb, "recipe.toml", "--resume", run_id, "--json", *until, cwd=place, ray=True)
-    assert done.json["run_id"] == run_id
-    found = load_file(Path(done.json["artifact"], "weights.safetensors"))
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
-    assert not (place / "storage" / "runs" / run_id).exists()
+    on_our_ray: Any, place: Path, undisturbed: dict[str, torch.Tensor]
+) -> Callable[..., None]:
+    """On the session's Ray: the run whose disk was full is gone on with by the real command."""
+
+    def check(run_id: str, *, verb: str = "train") -> None:
+        until = ("--until", "train") if verb == "run" else ()
+        done = on_our_ray(verb, "recipe.toml", "--resume", run_id, "--json", *until, cwd=place)
+        found = done.json
+        assert found["run_id"] == run_id
+        assert same_bytes(Path(found["artifact"]), undisturbed)
+        assert not (place / "storage" / "runs" / run_id).exists()
+
+    return check
 
 
-def sentence(done: Started) -> str:
+def same_bytes(artifact: Path, expected: dict[str, torch.Tensor]) -> bool:
+    """Has the artefact these weights, to the last bit?"""
+    found = load_file(artifact / "weights.safetensors")
+    same = (torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    return found.keys() == expected.keys() and all(same)
+
+
+def sentence(done: Said) -> str:
     """What a command that failed said last, without the lines of its progress."""
     assert "Traceback" not in done.err, done.err
     return done.err.splitlines()[-1]
@@ -130,11 +147,11 @@ def test_the_next_command_begins_a_new_run_and_names_the_one_that_was_killed(int
     assert f"{said}--resume {killed.run_id} goes on with it" in interrupted.command.err
 
 
-def test_a_run_that_is_going_on_is_not_gone_on_with(run, place, killed):
+def test_a_run_that_is_going_on_is_not_gone_on_with(here, place, killed):
     mark = place / "storage" / "mlflow" / "running" / killed.run_id
     with mark.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as the process of a run that is alive
-        other = run("train", "recipe.toml", "--resume", killed.run_id, cwd=place)
+        other = here("train", "recipe.toml", "--resume", killed.run_id, cwd=place)
     mark.unlink()
     assert other.code == 2
     assert sentence(other) == (
@@ -143,28 +160,28 @@ def test_a_run_that_is_going_on_is_not_gone_on_with(run, place, killed):
     )
 
 
-def test_a_killed_run_goes_on_to_the_bytes_it_would_have_had(run, place, killed, undisturbed):
-    check_goes_on(run, place, killed.run_id, undisturbed)
+def test_a_killed_run_goes_on_to_the_bytes_it_would_have_had(killed, check_goes_on):
+    check_goes_on(killed.run_id)
 
 
-def test_ctrl_c_keeps_a_last_checkpoint_and_says_how_to_go_on(run, place, interrupted, undisturbed):
+def test_ctrl_c_keeps_a_last_checkpoint_and_says_how_to_go_on(interrupted, check_goes_on):
     stopped = interrupted
     said = stopped.command.err
     assert "stopping after a last checkpoint; Ctrl-C again stops at once" in said
     assert f"stopped; the same command with --resume {stopped.run_id} goes on" in said
     assert said.endswith("bigmodel: interrupted\n") and "Traceback" not in said
     assert stopped.command.out == "" and not stopped.command.left()
-    check_goes_on(run, place, stopped.run_id, undisturbed, verb="run")
+    check_goes_on(stopped.run_id, verb="run")
 
 
-def test_a_run_that_there_is_not_is_refused_in_a_sentence(run, place):
-    gone = run("train", "recipe.toml", "--resume", "nobody", cwd=place)
+def test_a_run_that_there_is_not_is_refused_in_a_sentence(here, place, killed):
+    gone = here("train", "recipe.toml", "--resume", "nobody", cwd=place)
     assert gone.code == 2 and "has no such run (found: " in sentence(gone)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT, SIGINT"])
-def test_other_ways_to_stop_a_run(end, run, begin, place, undisturbed):
+def test_other_ways_to_stop_a_run(end, begin, check_goes_on):
     stopped = begin()
     for name in end.split(", "):
         os.kill(stopped.command.process.pid, signal.Signals[name])
@@ -172,7 +189,7 @@ def test_other_ways_to_stop_a_run(end, run, begin, place, undisturbed):
     began = time.monotonic()
     assert stopped.command.code == 130, stopped.command.err
     assert time.monotonic() - began < 20 and "Traceback" not in stopped.command.err
-    check_goes_on(run, place, stopped.run_id, undisturbed)
+    check_goes_on(stopped.run_id)
 
 
 @dataclass(frozen=True)
@@ -192,11 +209,12 @@ class Disk:
         (self.seen / "filler").unlink()
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    folder = tmp_path_factory.mktemp("disk")
     mount = 'mount -t tmpfs -o size=64m tmpfs "$0" && echo mounted && exec cat'
     holder = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", mount, tmp_path],
+        ["unshare", "--mount", "sh", "-c", mount, folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -206,36 +224,63 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         if (said := holder.stdout.readline().strip()) != "mounted":
             pytest.skip(f"no file system can be mounted here: {said}")
         within = ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--")
-        yield Disk(tmp_path, Path(f"/proc/{holder.pid}/root{tmp_path}"), within)
+        yield Disk(folder, Path(f"/proc/{holder.pid}/root{folder}"), within)
         holder.stdin.close()
 
 
-def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
-    start, run, wait_for, disk, place, undisturbed
-):
+@dataclass(frozen=True)
+class Full:
+    """A command whose disk became full, its run, what that kept, and the one that went on."""
+
+    command: Started
+    run_id: str
+    steps: list[int]
+    newest: int
+    wrong: list[str]
+    resumed: Started
+
+
+@pytest.fixture(scope="module")
+def full(
+    start: Start, run: Start, wait_for: Any, disk: Disk, place: Path
+) -> Iterator[Future[Full]]:
     storage = disk.seen / "storage"
     command = ("train", place / "recipe.toml", "--storage", disk.place / "storage")
     options = {"cwd": place, "ray": True, "within": disk.within}
-    full = start(*command, **options)
-    begun = "runs/*/checkpoints/0*"
-    wait_for(lambda: list(storage.glob(begun)) or full.ended, within_s=300)
-    assert not full.ended, full.err
-    disk.fill()
-    (run_id,) = {path.parents[1].name for path in storage.glob(begun)}
-    assert full.code not in (0, 1)
-    kept = Checkpoints(folder(storage / "runs" / run_id / "checkpoints"))
-    (*_, step) = kept.steps()
-    newest, wrong = kept.newest()
-    assert newest.step == step and not wrong
-    said = full.err.splitlines()[-1]
+
+    def story() -> Full:
+        full = start(*command, **options)
+        begun = "runs/*/checkpoints/0*"
+        wait_for(lambda: list(storage.glob(begun)) or full.ended, within_s=300)
+        assert not full.ended, full.err
+        disk.fill()
+        (run_id,) = {path.parents[1].name for path in storage.glob(begun)}
+        assert full.code not in (0, 1)
+        kept = Checkpoints(folder(storage / "runs" / run_id / "checkpoints"))
+        steps, (newest, wrong) = list(kept.steps()), kept.newest()
+        disk.free()
+        resumed = run(*command, "--resume", run_id, "--json", **options)
+        return Full(full, run_id, steps, newest.step, wrong, resumed)
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(story)
+
+
+def test_a_full_disk_ends_a_run_in_a_sentence_and_it_goes_on_when_there_is_room(
+    full, disk, undisturbed
+):
+    found = full.result()
+    step = found.steps[-1]
+    assert found.newest == step and not found.wrong
+    said = found.command.err.splitlines()[-1]
     assert "can't write there (No space left on device); make room" in said
-    assert said.endswith(f"; the same command with --resume {run_id} goes on from step {step}")
-    assert "Traceback" not in full.err
-    disk.free()
-    done = run(*command, "--resume", run_id, "--json", **options).json
-    artifact = disk.seen / Path(done["artifact"]).relative_to(disk.place)
-    found = load_file(artifact / "weights.safetensors")
-    assert all(torch.equal(tensor, undisturbed[name]) for name, tensor in found.items())
+    assert said.endswith(
+        f"; the same command with --resume {found.run_id} goes on from step {step}"
+    )
+    assert "Traceback" not in found.command.err
+    artifact = disk.seen / Path(found.resumed.json["artifact"]).relative_to(disk.place)
+    assert same_bytes(artifact, undisturbed)
+    storage = disk.seen / "storage"
     assert not [path for path in storage.rglob(".*") if path.name != ".lock"]
     assert not list(storage.glob("runs/*"))
 

@@ -8,20 +8,18 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def weak(demo, run):
+def weak(demo, on_our_ray):
     """A version of the demo's model that was trained on 200 of its rows."""
     lines = (demo.recipe.parent / "reviews.csv").read_text(encoding="utf-8").splitlines()
     (demo.folder / "few.csv").write_text("\n".join(lines[:201]) + "\n", encoding="utf-8")
     changes = [f'data.train="{demo.folder / "few.csv"}"', "train.num_workers=1"]
     options = [option for change in changes for option in ("--set", change)]
-    return run(
-        "run", demo.recipe, *options, "--until", "promote", "--json", cwd=demo.folder, ray=True
-    )
+    return on_our_ray("run", demo.recipe, *options, "--until", "promote", "--json", cwd=demo.folder)
 
 
 @pytest.fixture(scope="module")
-def weak_model(demo, weak, run):
-    return run("models", "list", "--json", cwd=demo.folder).json[-1]["model"]
+def weak_model(demo, weak, on_our_ray):
+    return on_our_ray("models", "list", "--json", cwd=demo.folder).json[-1]["model"]
 
 
 def test_a_run_leaves_a_page_and_the_rows_with_their_answers(demo):
