@@ -4,9 +4,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from bigmodel.artifact import Artifact
 from bigmodel.errors import ClusterError
+from bigmodel.training.calibration import calibrated
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.ingest import training_data
 from bigmodel.training.team import Team
@@ -17,6 +20,18 @@ def weights_of(uri: str) -> str:
     return hashlib.sha256(Path(uri, "weights.safetensors").read_bytes()).hexdigest()
 
 
+def test_linear_gets_the_same_bytes_from_one_process_and_from_two_workers(small, prepared, fitted):
+    recipe, rows = small("linear"), prepared("linear")
+    data = training_data(rows, recipe)
+    alone = fit_weights(recipe, data, Team()).state
+    two = load_file(Path(fitted("linear").uri, "weights.safetensors"))
+    assert alone.keys() == two.keys()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in alone.items())
+    one = calibrated(recipe, rows, alone, data)
+    assert one.temperature == fitted("linear").artifact.temperature
+
+
+@pytest.mark.chaos
 def test_linear_gets_the_same_bytes_from_one_worker_and_from_two(small, prepared, fitted):
     alone = small("linear", train={"epochs": 3, "num_workers": 1})
     one = fit(prepared("linear"), alone, run_id="one-linear")
