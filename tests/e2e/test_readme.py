@@ -11,7 +11,7 @@ import pytest
 from jobs.cli import main
 
 ROOT = Path(__file__).parents[2]
-BORROWED = {"curl", "export", "mkdir", "ray", "source"}
+BORROWED = {"aws", "curl", "export", "mkdir", "ray", "source"}
 """Programs of others that the pages call; what `ray job submit` runs is ours again."""
 PAGES = {"README.md": "README.zh.md", "docs/clusters.md": "docs/clusters.zh.md"}
 
