@@ -62,7 +62,8 @@ def ray_submit(head: Head, recipe: Path) -> list[str]:
     storage = str(recipe.parent / "store")
     submit = ["ray", "job", "submit", "--address", head.address, "--working-dir", str(ROOT)]
     job = ["python", "-m", "jobs.train", "jobs/recipes/reviews.toml", "--storage", storage]
-    return [*submit, "--", *job, "--set", f"data.train={recipe.parent / '评论.csv'}"]
+    changes = [f"data.train={recipe.parent / '评论.csv'}", "train.num_workers=1"]
+    return [*submit, "--", *job, *(word for one in changes for word in ("--set", one))]
 
 
 def test_a_submitted_job_ends_as_if_it_had_run_here(head, recipe, tmp_path):
