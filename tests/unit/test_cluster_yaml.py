@@ -18,7 +18,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from cluster_files import ROOT, pinned, settings_of_the_way_in
+from cluster_files import ROOT, mlflow_answers_to, pinned, settings_of_the_way_in
 
 AWS, ONPREMISE = "cluster.yaml", "docs/clusters/onpremise.yaml"
 both = pytest.mark.parametrize("place", [AWS, ONPREMISE])
@@ -139,6 +139,14 @@ def test_mlflow_is_found_by_all_and_listens_beside_the_head(place: str) -> None:
 
 
 @both
+def test_mlflow_answers_to_the_addresses_that_machines_and_tunnels_have_for_it(place: str) -> None:
+    head = read(place)["provider"].get("head_ip", "172.31.0.4")  # of Amazon's default network
+    for host in (head, "127.0.0.1", "localhost"):
+        assert mlflow_answers_to(f"{host}:5000")
+    assert not mlflow_answers_to("203.0.113.7:5000")
+
+
+@both
 def test_what_the_setup_makes_of_haproxy_is_our_script_before_it(
     place: str, tmp_path: Path
 ) -> None:
@@ -173,23 +181,34 @@ server.serve_forever()
 """
 """In MLflow's place: says that it listens, then says that it is well."""
 
+DOCKER = """#!/bin/sh
+while [ "$1" != /bin/bash ]; do shift; done
+exec "$@"
+"""
+"""In Docker's place: what would run in the container runs here."""
+
 
 @both
 def test_mlflow_is_started_once_however_often_the_head_is(place: str, tmp_path: Path) -> None:
+    from ray.autoscaler._private.docker import with_docker_exec
+
     (command,) = [each for each in read(place)["head_start_ray_commands"] if "mlflow s" in each]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         command = command.replace("5000", str(probe.getsockname()[1]))
     os.mkfifo(started := tmp_path / "started")
     (tmp_path / "mlflow").write_text(MLFLOW.format(python=sys.executable, started=started))
-    (tmp_path / "mlflow").chmod(0o700)
+    (tmp_path / "docker").write_text(DOCKER)
+    for stub in ("mlflow", "docker"):
+        (tmp_path / stub).chmod(0o700)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"HOME": str(tmp_path), "PATH": path}
     reader = os.open(started, os.O_RDWR)
 
     def start(seconds: float) -> str:
         """As Ray does in the container, and what MLflow said of it within so many seconds."""
-        subprocess.run(["bash", "-c", command], env=environment, check=True)
+        (whole,) = with_docker_exec([command], container_name="ray", docker_cmd="docker")
+        subprocess.run(["bash", "-c", whole], env=environment, check=True)
         said, _, _ = select.select([reader], [], [], seconds)
         return os.read(reader, 100).decode() if said else ""
 
@@ -259,6 +278,16 @@ def test_all_machines_have_a_profile_of_ours_that_may_use_the_bucket(
     assert actions(granted["bigmodel-worker"], "ec2") == set()
 
 
+def test_the_head_may_give_workers_their_profile_and_no_other(
+    granted: dict[str, list[Any]],
+) -> None:
+    import boto3
+
+    (passes,) = [one for one in granted["bigmodel-head"] if one["Action"] == "iam:PassRole"]
+    assert passes["Resource"] == boto3.resource("iam").Role("bigmodel-worker").arn
+    assert actions(granted["bigmodel-worker"], "iam") == set()
+
+
 def test_the_head_may_do_what_rays_launcher_does_there_and_no_more(
     granted: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,12 +318,3 @@ def test_the_head_may_do_what_rays_launcher_does_there_and_no_more(
     assert actions(head, "ec2") == asked
     (ends,) = [one for one in head if "ec2:TerminateInstances" in one["Action"]]
     assert ends["Condition"] == {"StringEquals": own}
-
-
-def test_the_head_may_give_workers_their_profile_and_no_other(
-    granted: dict[str, list[Any]],
-) -> None:
-    import boto3
-
-    (passes,) = [one for one in granted["bigmodel-head"] if one["Action"] == "iam:PassRole"]
-    assert passes["Resource"] == boto3.resource("iam").Role("bigmodel-worker").arn

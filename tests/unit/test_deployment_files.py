@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from cluster_files import ROOT, TOKEN_SINCE, pinned, settings_of_the_way_in
+from cluster_files import ROOT, TOKEN_SINCE, mlflow_answers_to, pinned, settings_of_the_way_in
 from jsonschema import Draft202012Validator, ValidationError
 from rich.console import Console
 
@@ -221,8 +221,6 @@ def test_mlflow_is_reachable_inside_only_and_by_the_name_that_pods_know() -> Non
 
 
 def test_mlflows_server_answers_to_the_names_that_pods_and_tunnels_have_for_it() -> None:
-    from mlflow.server.security_utils import is_allowed_host_header
-
     (container,) = of_kind("Deployment")["spec"]["template"]["spec"]["containers"]
     mlflow, verb, *options = container["command"]
     assert (mlflow, verb) == ("mlflow", "server")
@@ -234,7 +232,7 @@ def test_mlflows_server_answers_to_the_names_that_pods_and_tunnels_have_for_it()
         "localhost:5000": True,
         "rebound.example.com:5000": False,
     }.items():
-        assert is_allowed_host_header(hosts, host) is allowed
+        assert mlflow_answers_to(host, hosts) is allowed
     (mount,) = container["volumeMounts"]
     assert asked["backend-store-uri"].startswith(f"sqlite:///{mount['mountPath']}/")
     assert asked["artifacts-destination"].startswith(f"{mount['mountPath']}/")
