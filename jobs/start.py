@@ -162,13 +162,17 @@ def storage_root(given: str | None) -> str:
     return absolute_path(chosen, Path.cwd())
 
 
-def user_error(error: BaseException) -> BigModelError | None:
-    """What a user can mend in `error`, however deep Ray wrapped it."""
+def user_error(
+    error: BaseException, *, within: tuple[BaseException, ...] = ()
+) -> BigModelError | None:
+    """What a user can mend in `error`, however deep Ray wrapped it: `within` these."""
     if isinstance(error, BigModelError) and not hasattr(error, "cause"):
         return error  # with a cause it is Ray's copy, whose text is a trace
     causes = [getattr(error, name, None) for name in ("cause", "controller_failure", "__cause__")]
     causes += getattr(error, "worker_failures", {}).values()
-    found = (user_error(cause) for cause in causes if isinstance(cause, BaseException))
+    within = (*within, error)  # of which Ray's copies may be each other's cause
+    inner = [one for one in causes if isinstance(one, BaseException) and one not in within]
+    found = (user_error(one, within=within) for one in inner)
     return next((error for error in found if error), None) or _lost(error)
 
 

@@ -13,7 +13,7 @@ import ray.train
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
     get_or_create_autoscaling_coordinator,
 )
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -62,8 +62,16 @@ class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray ships no types
     The workers make their process group themselves, so Ray's controller needn't import torch.
     """
 
+    controller: Any = None
+
     def _register_sigint_handler(self, controller: Any) -> None:
         """Ray's would abort for half a minute and then exit with 1."""
+        self.controller = controller
+
+    def end(self) -> None:
+        """All that may go on of it: where an answer was lost, who would have given it lives."""
+        if self.controller:
+            ray.kill(self.controller)
 
     def _create_default_callbacks(self) -> list[Any]:
         """Without two that start an actor each, seconds before a first step: there are no Ray
@@ -73,7 +81,7 @@ class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray ships no types
 
 
 class _Lost(Exception):
-    """A worker died; its error is the cause."""
+    """A worker died, or who leads them; its error is the cause."""
 
 
 def fit(
@@ -222,6 +230,10 @@ def _attempt(
         ) from error
     except ray.train.WorkerGroupError as error:
         raise _meant_by(error, run) from error
+    except RayActorError as error:
+        raise _Lost("the process that leads the workers was lost while training") from error
+    finally:
+        trainer.end()
 
 
 def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:

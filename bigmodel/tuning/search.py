@@ -33,6 +33,9 @@ from bigmodel.tuning.trials import Trial, best_of
 
 log = logging.getLogger(__name__)
 
+RETRIES = 1
+"""Of a trial whose process dies: perhaps its machine went with it, and a second one says more."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -189,7 +192,11 @@ def _tuner(
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            storage_path=scratch, name="search", verbose=0, stop=_Over(source)
+            storage_path=scratch,
+            name="search",
+            verbose=0,
+            stop=_Over(source),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
 

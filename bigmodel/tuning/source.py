@@ -93,7 +93,7 @@ class Source(Searcher):  # type: ignore[misc]  # Ray ships no types
     ) -> None:
         number = self._numbers[trial_id]
         if error or not result:
-            self._end(number, "failed", "its process died (out of memory?)")
+            self._end(number, "failed", "its process died twice (out of memory?)")
         elif result["failed"]:
             self._end(number, "failed", result["failed"])
         else:

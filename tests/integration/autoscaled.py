@@ -29,6 +29,9 @@ from waiting import wait_for
 from bigmodel.steady import STEADY
 from serve.ingress import environment
 
+TRIAL = "ray::ImplicitFunc"
+"""What Ray calls the processes of Ray Tune."""
+
 
 @dataclass
 class Machines:
@@ -209,6 +212,21 @@ def lost(folder: Path) -> dict[str, Any]:
         return {"model": done["model"], "said": here.said("train")}
 
 
+def tune(folder: Path) -> dict[str, Any]:
+    """Trials spread over machines, of which one is killed with what it tries."""
+    with cluster(folder) as here:
+        more = ["tune.num_trials=6", "tune.scheduler='none'", "train.num_workers=1"]
+        more += ["train.epochs=120", "model.mlp.hidden_sizes=[512, 512]"]
+        searching = here.start("tune", "recipe.toml", *(f"--set={each}" for each in more))
+        here.wait_until(lambda: len(raylets_of(TRIAL)) > 1, "tune", searching)
+        spread = len(raylets_of(TRIAL) - raylets_of(" -m jobs."))
+        here.kill_machine(TRIAL)
+        done = here.end("tune", searching, within_s=600)
+        here.wait_until_alone()
+        told = {name: done[name] for name in ("model", "trials", "failed")}
+        return told | {"spread": spread}
+
+
 def deploy(folder: Path) -> dict[str, Any]:
     """An endpoint grows over machines under load, and goes on when one of them is killed."""
     with (
@@ -241,6 +259,7 @@ if __name__ == "__main__":
         "labels": labels,
         "train": train,
         "lost": lost,
+        "tune": tune,
         "deploy": deploy,
     }
     print(json.dumps(ways[sys.argv[1]](Path(sys.argv[2]))))

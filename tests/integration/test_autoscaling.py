@@ -34,6 +34,13 @@ def test_a_training_goes_on_when_a_machine_of_its_workers_is_killed(tmp_path: Pa
 
 
 @chaos
+def test_a_search_goes_on_when_a_machine_of_its_trials_is_killed(tmp_path: Path) -> None:
+    found = say("autoscaled", "tune", tmp_path, within_s=1_200)
+    assert found["spread"] >= 1
+    assert (found["model"], found["trials"], found["failed"]) == ("comments@1", 6, 0)
+
+
+@chaos
 def test_an_endpoint_grows_over_machines_of_which_one_is_killed(tmp_path: Path) -> None:
     found: dict[str, Any] = say("autoscaled", "deploy", tmp_path, within_s=1_200)
     assert found["grew"] == 2

@@ -1,13 +1,17 @@
 """`bigmodel train` beside the session's Ray: what ends it in a sentence, early or in its midst."""
 
+import os
 import re
+import signal
 from pathlib import Path
 from shutil import copytree
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 from small_reviews import labelled, write_csv
 
+from bigmodel import progress
 from jobs.cli import main
 
 RECIPE = """
@@ -59,3 +63,21 @@ def test_more_workers_than_cpus_are_told_before_anything_is_prepared(place):
     done = train(place, "train.num_workers=999")
     assert done.exit_code == 5 and "train.num_workers is 999, but Ray has " in sentence(done)
     assert not list(place.rglob("prepared")) and "rows" not in done.stderr
+
+
+def test_a_run_goes_on_when_the_process_that_leads_its_workers_is_killed(place):
+    leaders = set()
+
+    def kill(event: progress.Event) -> None:
+        kept = list(place.glob("storage/runs/*/checkpoints/[0-9]*/manifest.json"))
+        if event.stage == "train" and kept and not leaders:
+            every = psutil.Process().children(recursive=True)
+            leaders.update(one.pid for one in every if "TrainController" in one.name())
+            for pid in leaders:
+                os.kill(pid, signal.SIGKILL)
+
+    with progress.listening(kill):
+        done = train(place)
+    assert done.exit_code == 0 and len(leaders) == 1, done.stderr
+    lost = "train: the process that leads the workers was lost while training; going on from step "
+    assert lost in done.stderr and f"{lost}0\n" not in done.stderr

@@ -255,6 +255,14 @@ def test_our_error_is_found_under_what_ray_wraps_around_it():
     assert user_error(ValueError("no")) is None
 
 
+def test_errors_that_are_each_others_cause_are_looked_through_once():
+    inner, outer = ValueError("no"), ValueError("also no")
+    inner.__cause__, outer.__cause__ = outer, inner
+    assert user_error(outer) is None
+    inner.cause = DataError("评论.csv: empty")
+    assert user_error(outer) is inner.cause
+
+
 def test_what_ray_lost_is_a_sentence_of_the_cluster_and_what_our_code_raised_there_is_not():
     exceptions = pytest.importorskip("ray.exceptions")
     done = run(ending_with(exceptions.ActorDiedError()))
