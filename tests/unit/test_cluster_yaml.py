@@ -174,12 +174,13 @@ class Healthy(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
 port = int(asked[asked.index("--port") + 1])
-server = http.server.HTTPServer(("127.0.0.1", port), Healthy)
-with open("{started}", "w") as there:
-    there.write(f"{{os.getpid()}} {{asked[0]}}\\n")
+with open("{said}", "w", buffering=1) as there:
+    print(os.getpid(), asked[0], file=there)
+    server = http.server.HTTPServer(("127.0.0.1", port), Healthy)
+    print("listens", file=there)
 server.serve_forever()
 """
-"""In MLflow's place: says that it listens, then says that it is well."""
+"""In MLflow's place: it says that it was called, and that it listens."""
 
 DOCKER = """#!/bin/sh
 while [ "$1" != /bin/bash ]; do shift; done
@@ -196,29 +197,35 @@ def test_mlflow_is_started_once_however_often_the_head_is(place: str, tmp_path: 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         command = command.replace("5000", str(probe.getsockname()[1]))
-    os.mkfifo(started := tmp_path / "started")
-    (tmp_path / "mlflow").write_text(MLFLOW.format(python=sys.executable, started=started))
+    os.mkfifo(said := tmp_path / "said")
+    (tmp_path / "mlflow").write_text(MLFLOW.format(python=sys.executable, said=said))
     (tmp_path / "docker").write_text(DOCKER)
     for stub in ("mlflow", "docker"):
         (tmp_path / stub).chmod(0o700)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"HOME": str(tmp_path), "PATH": path}
-    reader = os.open(started, os.O_RDWR)
+    (whole,) = with_docker_exec([command], container_name="ray", docker_cmd="docker")
+    reader = os.open(said, os.O_RDWR)
 
-    def start(seconds: float) -> str:
-        """As Ray does in the container, and what MLflow said of it within so many seconds."""
-        (whole,) = with_docker_exec([command], container_name="ray", docker_cmd="docker")
-        subprocess.run(["bash", "-c", whole], env=environment, check=True)
-        said, _, _ = select.select([reader], [], [], seconds)
-        return os.read(reader, 100).decode() if said else ""
+    def start() -> int:
+        """As Ray does; a pipe that ends with the last process which was started."""
+        ours, theirs = os.pipe()
+        subprocess.run(["bash", "-c", whole], env=environment, pass_fds=[theirs], check=True)
+        os.close(theirs)
+        return ours
 
-    process, what = start(seconds=20).split()
+    start()
+    heard = ""
+    while "listens" not in heard:
+        assert select.select([reader], [], [], 20)[0], "MLflow was not called"
+        heard += os.read(reader, 100).decode()
+    process, verb, _ = heard.split()
     try:
-        assert what == "server"
-        assert start(seconds=0) == ""
+        assert verb == "server"
+        assert os.read(start(), 1) == b""
+        assert not select.select([reader], [], [], 0)[0], "MLflow was called once more"
     finally:
         os.kill(int(process), signal.SIGKILL)
-        os.close(reader)
 
 
 PROFILES = "docs/clusters/aws-profiles.yaml"
