@@ -15,7 +15,7 @@ from bigmodel.training.told import GO_ON, RUN
 from jobs.terminal import complain
 
 if TYPE_CHECKING:
-    from bigmodel.cluster.following import End
+    from bigmodel.cluster.following import End, Log
     from bigmodel.cluster.submission import Submission
 
 Send = Callable[[Mapping[str, str]], "Submission"]
@@ -45,8 +45,6 @@ def outcome(send: Send, *, retries: int, resumes: bool) -> Any:
     A job that was lost is submitted again, up to `retries` times: with its run, if the verb takes
     one and there was something to go on with.
     """
-    from bigmodel.cluster.dashboard import patiently
-
     changed: dict[str, str] = {}
     submitted = send(changed)
     for left in reversed(range(retries + 1)):
@@ -57,8 +55,17 @@ def outcome(send: Send, *, retries: int, resumes: bool) -> Any:
             break
         how = f"with --resume {changed['resume']}" if changed else "from its start"
         _say(f"the job {submitted.id} was lost ({end.lost}); it is submitted again {how}")
-        submitted = patiently(lambda: send(changed))  # noqa: B023  # called at once
+        _wait_for(submitted.dashboard.address)
+        submitted = send(changed)
     return _result(submitted, end, changed.get("resume"))
+
+
+def _wait_for(address: str) -> None:
+    """Until the cluster answers: its head may be what was lost, and comes back. What is sent isn't
+    repeated so, for it may have been heard."""
+    from bigmodel.cluster.dashboard import connect, patiently
+
+    patiently(lambda: connect(address, insecure=True))  # the first time it was allowed
 
 
 def _result(submitted: "Submission", end: "End", run: str | None) -> Any:
@@ -82,9 +89,7 @@ def _followed(submitted: "Submission") -> "End":
         return follow(log)
     except KeyboardInterrupt:
         if _wants_to_stop(submitted.id):
-            submitted.dashboard.client.stop_job(submitted.id)
-            follow(log)  # what it says at its end
-            _say(f"the job {submitted.id} at {submitted.dashboard.address} was stopped")
+            _stop(submitted, log)
         else:
             _say(
                 f"the job {submitted.id} goes on at {submitted.dashboard.address}; watch it with: "
@@ -92,6 +97,20 @@ def _followed(submitted: "Submission") -> "End":
                 f"{submitted.id}"
             )
         raise
+
+
+def _stop(submitted: "Submission", log: "Log") -> None:
+    """And pass on what it says at its end, where it has begun."""
+    from bigmodel.cluster.following import follow
+
+    job = f"the job {submitted.id} at {submitted.dashboard.address}"
+    client = submitted.dashboard.client
+    client.stop_job(submitted.id)
+    if client.get_job_info(submitted.id).status.value == "PENDING":
+        _say(f"{job} hasn't begun yet, and is stopped as soon as it does")
+        return
+    follow(log)
+    _say(f"{job} was stopped")
 
 
 def _wants_to_stop(job: str) -> bool:

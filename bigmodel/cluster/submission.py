@@ -1,12 +1,12 @@
 """Jobs that are submitted: each is started once, whatever becomes of the connection meanwhile."""
 
 import getpass
+import logging
 import platform
 import secrets
 import shlex
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,8 @@ from bigmodel.cluster.packing import Luggage, check_size, stage, travels
 from bigmodel.cluster.session import RESULT_MARK
 from bigmodel.errors import ClusterError
 from bigmodel.steady import STEADY
+
+log = logging.getLogger(__name__)
 
 DRIVER_CPUS = 0.1
 """Of a job's own process, which mostly waits: more would let the processes of many jobs fill a
@@ -115,17 +117,14 @@ def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> str | None:
     """
     deadline = time.monotonic() + SECONDS_TO_BE_SURE
     heard = False
-    while True:
-        try:
-            dashboard.client.submit_job(submission_id=job, **terms)
-            return job
-        except ClusterError as error:
-            refusal = error
-        except KeyboardInterrupt:
-            _withdraw(dashboard, job, terms)
-            raise
-        heard |= isinstance(refusal, Away)
-        with suppress(Away):
+    try:
+        while True:
+            try:
+                dashboard.client.submit_job(submission_id=job, **terms)
+                return job
+            except ClusterError as error:
+                refusal = error
+            heard |= isinstance(refusal, Away)
             try:
                 if not _is_ours(dashboard, job, terms):
                     return None
@@ -135,12 +134,18 @@ def _start(dashboard: Dashboard, terms: dict[str, Any], job: str) -> str | None:
             except NoSuchJob:
                 if not isinstance(refusal, Away):
                     raise refusal from None
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"{refusal}; whether the job {job} was started isn't known: see bigmodel jobs "
-                f"status {job}"
-            )
-        time.sleep(SECONDS_BETWEEN_TRIES)
+            except ClusterError:  # nor is that known yet
+                heard = True
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{refusal}; {_in_doubt(job)}")
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    except KeyboardInterrupt:
+        _withdraw(dashboard, job, terms)
+        raise
+
+
+def _in_doubt(job: str) -> str:
+    return f"whether the job {job} was started isn't known: see bigmodel jobs status {job}"
 
 
 def _is_ours(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> bool:
@@ -152,9 +157,16 @@ def _is_ours(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> bool:
 def _withdraw(dashboard: Dashboard, job: str, terms: dict[str, Any]) -> None:
     """Stop a job that was asked for while the user thought otherwise; it may come up late."""
     deadline = time.monotonic() + SECONDS_TO_WITHDRAW
+    known = False
     while time.monotonic() < deadline:
-        with suppress(ClusterError):
+        try:
             if _is_ours(dashboard, job, terms):
                 dashboard.client.stop_job(job)
             return
+        except NoSuchJob:
+            known = True
+        except ClusterError:
+            known = False
         time.sleep(SECONDS_BETWEEN_TRIES)
+    if not known:
+        log.warning("%s", _in_doubt(job))

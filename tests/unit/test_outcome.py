@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bigmodel import progress
-from bigmodel.cluster import following
+from bigmodel.cluster import dashboard, following
 from bigmodel.cluster.dashboard import Dashboard
 from bigmodel.cluster.following import End, Log
 from bigmodel.cluster.session import RESULT_MARK
@@ -27,15 +27,28 @@ class Jobs:
         self.ends, self.sent, self.stopped = list(ends), [], []
         self.there = Dashboard(
             "http://localhost:8265",
-            SimpleNamespace(stop_job=self.stopped.append),
+            SimpleNamespace(stop_job=self.stopped.append, get_job_info=self.get_job_info),
             "2.60.0",
             "session_1",
         )
+        self.status = "RUNNING"
+        self.away = 0
         monkeypatch.setattr(following, "follow", self.follow)
+        monkeypatch.setattr(dashboard, "connect", self.connect)
+        monkeypatch.setattr(dashboard, "SECONDS_BETWEEN_TRIES", 0)
 
     def send(self, changed: Mapping[str, str]) -> Submission:
         self.sent.append(dict(changed))
         return Submission(f"bigmodel-c0de-1-{len(self.sent)}", "mark:", self.there)
+
+    def connect(self, address: str, **_: object) -> Dashboard:
+        if self.away:
+            self.away -= 1
+            raise ClusterError("no Ray cluster answers there")
+        return self.there
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        return SimpleNamespace(status=SimpleNamespace(value=self.status))
 
     def follow(self, log: Log) -> End:
         end = self.ends.pop(0)
@@ -53,6 +66,22 @@ def test_a_lost_job_goes_on_with_its_run_as_often_as_was_said(monkeypatch, capsy
         f"the job bigmodel-c0de-1-1 was lost ({LOST}); it is submitted again from its start",
         f"the job bigmodel-c0de-1-2 was lost ({LOST}); it is submitted again with --resume bm-1",
     ]
+
+
+def test_a_cluster_that_comes_back_is_waited_for_and_what_is_sent_is_sent_once(monkeypatch):
+    jobs = Jobs(monkeypatch, End(lost="its cluster was started anew"))
+    jobs.away = 3
+    send = jobs.send
+
+    def refused_then(changed: Mapping[str, str]) -> Submission:
+        submitted = send(changed)
+        if len(jobs.sent) == 2:
+            raise ClusterError("whether the job bigmodel-c0de-1-2 was started isn't known")
+        return submitted
+
+    with pytest.raises(ClusterError, match="isn't known"):
+        outcome(refused_then, retries=3, resumes=True)
+    assert len(jobs.sent) == 2 and not jobs.away
 
 
 def test_a_verb_that_cannot_go_on_begins_anew(monkeypatch):
@@ -106,6 +135,17 @@ def test_ctrl_c_at_a_terminal_asks(monkeypatch, answer, stopped):
     with pytest.raises(KeyboardInterrupt):
         outcome(jobs.send, retries=3, resumes=True)
     assert jobs.stopped == stopped
+
+
+def test_a_job_that_has_not_begun_is_stopped_without_waiting_for_it(monkeypatch, capsys):
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: "stop")
+    monkeypatch.setattr("jobs.outcome._at_terminal", lambda: True)
+    jobs = Jobs(monkeypatch, KeyboardInterrupt)
+    jobs.status = "PENDING"
+    with pytest.raises(KeyboardInterrupt):
+        outcome(jobs.send, retries=3, resumes=True)
+    assert jobs.stopped == ["bigmodel-c0de-1-1"] and not jobs.ends
+    assert capsys.readouterr().err.endswith("hasn't begun yet, and is stopped as soon as it does\n")
 
 
 def test_a_job_says_the_run_that_it_can_go_on_with(monkeypatch):

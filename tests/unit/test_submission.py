@@ -43,19 +43,23 @@ def test_a_place_is_free_when_its_newest_job_has_ended():
 
 
 class Cluster:
-    """Keeps jobs as Ray does, each id once; `breaks` says at which requests the connection goes,
+    """Keeps jobs as Ray does, each id once; `breaks` says at which submissions the connection goes,
     before or after they were heard, or that it writes the job down and then takes it for another's.
     """
 
     def __init__(self, breaks: dict[int, str] | None = None) -> None:
         self.jobs: dict[str, SimpleNamespace] = {}
         self.breaks, self.requests, self.looks = breaks or {}, 0, 0
+        self.unwell = 0
 
     def list_jobs(self) -> list[SimpleNamespace]:
         self.looks += 1
         return list(self.jobs.values())
 
     def get_job_info(self, job: str) -> SimpleNamespace:
+        if self.unwell:
+            self.unwell -= 1
+            raise ClusterError("the cluster refused (status 500: timed out)")
         if job not in self.jobs:
             raise NoSuchJob(f"Job {job} does not exist")
         return self.jobs[job]
@@ -131,6 +135,48 @@ def test_a_refusal_is_passed_on_and_asked_for_once():
     with pytest.raises(ClusterError, match="no such label"):
         start(cluster, f"{CLUSTER}-1-1")
     assert cluster.requests == 1
+
+
+def test_a_dashboard_that_cannot_say_whose_job_it_is_is_asked_again():
+    cluster = Cluster({1: "after"})
+    cluster.unwell = 2
+    assert start(cluster, f"{CLUSTER}-1-1") == f"{CLUSTER}-1-1"
+    assert list(cluster.jobs) == [f"{CLUSTER}-1-1"] and not cluster.unwell
+
+
+@pytest.mark.parametrize("breaks", ["before", "after"])
+def test_ctrl_c_while_it_is_in_doubt_whether_a_job_was_started_stops_it(monkeypatch, breaks):
+    cluster = Cluster({1: breaks})
+    cluster.unwell = 1
+    asked = []
+
+    def interrupted(_: float) -> None:
+        asked.append(True)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    monkeypatch.setattr(submission, "SECONDS_TO_WITHDRAW", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        start(cluster, f"{CLUSTER}-1-1")
+    assert all(one.status.is_terminal() for one in cluster.jobs.values())
+    assert len(cluster.jobs) == (breaks == "after")
+
+
+def test_ctrl_c_says_the_job_that_may_go_on_where_the_cluster_cannot_be_asked(monkeypatch, caplog):
+    cluster = Cluster({1: "after"})
+    cluster.unwell = 10**9
+
+    def interrupted(_: float) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(submission, "SECONDS_BETWEEN_TRIES", 0.01)
+        monkeypatch.setattr(submission, "SECONDS_TO_WITHDRAW", 0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(cluster, f"{CLUSTER}-1-1")
+    assert f"whether the job {CLUSTER}-1-1 was started isn't known" in caplog.text
 
 
 def test_ctrl_c_while_a_job_is_sent_stops_it_again(monkeypatch):
