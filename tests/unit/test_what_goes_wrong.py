@@ -11,7 +11,7 @@ from cluster_files import ROOT
 
 from bigmodel.cluster import asking, dashboard, preflight
 from bigmodel.cluster.dashboard import Away, Dashboard, checked_address, connect
-from bigmodel.cluster.following import End, Log, follow
+from bigmodel.cluster.following import Log, follow
 from bigmodel.cluster.job_table import job_there
 from bigmodel.cluster.packing import check_storage, pack_recipe
 from bigmodel.cluster.room import Room
@@ -19,7 +19,7 @@ from bigmodel.cluster.submission import Submission
 from bigmodel.connection import database
 from bigmodel.errors import BigModelError
 from bigmodel.recipe import make_recipe
-from jobs import outcome
+from jobs.outcome import outcome
 
 PAGES = [ROOT / "docs" / "clusters.md", ROOT / "docs" / "clusters.zh.md"]
 ADDRESS, JOB, STORAGE = "http://localhost:8265", "bigmodel-6bb1-1-1", "s3://my-bucket/bigmodel"
@@ -31,7 +31,7 @@ def told(page: Path) -> dict[str, str]:
     return dict(rows)
 
 
-def submitted(client: object = None) -> Submission:
+def submitted(client: object) -> Submission:
     return Submission(JOB, "bigmodel-a1b2:", Dashboard(ADDRESS, client, "2.60.0", "session_1"))
 
 
@@ -110,7 +110,15 @@ def head_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def machine_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome._result(submitted(), End(lost="Job supervisor actor died: …"), None)
+    info = SimpleNamespace(
+        status=SimpleNamespace(is_terminal=lambda: True, value="FAILED"),
+        entrypoint="python -m jobs.train",
+        driver_exit_code=None,
+        error_type="JOB_SUPERVISOR_ACTOR_DIED",
+        message="Job supervisor actor died: …",
+    )
+    client = SimpleNamespace(get_job_info=lambda _: info, get_job_logs=lambda _: "")
+    outcome(lambda _: submitted(client), retries=0, resumes=True)
 
 
 def no_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
