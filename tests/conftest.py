@@ -16,6 +16,7 @@ from bigmodel.artifact import Artifact
 from bigmodel.cluster.session import ray_session
 from bigmodel.data.schema import LabelSet
 from bigmodel.text.encoder import EncoderRecipe
+from bigmodel.tracking import open_client
 from bigmodel.training.fitting import fit_weights
 from bigmodel.training.rows import Rows, TrainingData
 from bigmodel.training.team import Team
@@ -75,6 +76,14 @@ def ray_local() -> Iterator[None]:
     """One Ray on this machine for all integration tests."""
     with ray_session(num_cpus=4):
         yield
+
+
+@pytest.fixture(scope="session")
+def new_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with MLflow's database, which takes seconds to make: for copies alone."""
+    storage = tmp_path_factory.mktemp("new-storage")
+    open_client(str(storage), None)
+    return storage
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import psutil
@@ -96,9 +97,9 @@ def test_an_endpoint_outlives_the_job_that_deployed_it(head, recipe, tmp_path):
 
 
 @pytest.fixture
-def store(tiny_uri, tmp_path) -> str:
+def store(tiny_uri, new_storage, tmp_path) -> str:
     """A storage with two versions of one model, `tiny`."""
-    storage = str(tmp_path / "store")
+    storage = str(copytree(new_storage, tmp_path / "store"))
     registry = Registry(storage)
     digest = Artifact.load(tiny_uri).digest
     for _ in range(2):
@@ -313,7 +314,8 @@ def driver_of(store: Path) -> int:
     return found
 
 
-def test_rays_own_command_does_the_same(head, recipe, tmp_path):
+def test_rays_own_command_does_the_same(head, recipe, new_storage, tmp_path):
+    copytree(new_storage, tmp_path / "store")
     done = run(ray_submit(head, recipe), tmp_path, head.token)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "store").rglob("manifest.json"))

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -40,9 +41,11 @@ checkpoint_s = 0
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder with a recipe of many small steps."""
-    return write_comments(tmp_path_factory.mktemp("resume"), RECIPE)
+def place(new_storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe of many small steps, which outlast whoever waits for the first."""
+    folder = tmp_path_factory.mktemp("resume")
+    copytree(new_storage, folder / "storage")
+    return write_comments(folder, RECIPE)
 
 
 def checkpoints(place: Path) -> set[Path]:

@@ -16,7 +16,6 @@ from bigmodel.config import Recipe
 from bigmodel.data.prepare import prepare
 from bigmodel.data.prepared import PreparedData
 from bigmodel.recipe import make_recipe
-from bigmodel.tracking import open_client
 from bigmodel.training.trainer import Fitted, fit
 
 MakeRecipe = Callable[..., Recipe]
@@ -53,14 +52,6 @@ def prepared(ray_local: None, small: MakeRecipe) -> Callable[[str], PreparedData
 def fitted(small: MakeRecipe, prepared: Callable[[str], PreparedData]) -> Callable[[str], Fitted]:
     """A kind of model -> what two workers made of the small file."""
     return cache(lambda kind: fit(prepared(kind), small(kind), run_id=f"two-{kind}"))
-
-
-@pytest.fixture(scope="session")
-def new_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with MLflow's database, which takes seconds to make: for copies alone."""
-    storage = tmp_path_factory.mktemp("new-storage")
-    open_client(str(storage), None)
-    return storage
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,12 @@ pytest.importorskip("onnx", reason="pip install 'bigmodel[onnx]'")
 pytest.importorskip("onnxscript", reason="pip install 'bigmodel[onnx]'")
 pytest.importorskip("onnxruntime", reason="pip install 'bigmodel[onnx]'")
 
+NARROW = {"hidden_size": 16}
 KINDS = {
     "cnn, characters, residual": ("cnn", {"character_size": 8}, {"residual": True}),
-    "lstm, two layers": ("rnn", {"num_layers": 2}, {}),
-    "gru, one direction": ("rnn", {"cell": "gru", "bidirectional": False}, {}),
-    "rnn": ("rnn", {"cell": "rnn"}, {}),
+    "lstm, two layers": ("rnn", {"num_layers": 2} | NARROW, {}),
+    "gru, one direction": ("rnn", {"cell": "gru", "bidirectional": False} | NARROW, {}),
+    "rnn": ("rnn", {"cell": "rnn"} | NARROW, {}),
     "transformer, rotary": ("transformer", {"num_layers": 1}, {}),
     "transformer, learned": ("transformer", {"positions": "learned", "num_layers": 1}, {}),
 }

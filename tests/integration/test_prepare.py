@@ -294,9 +294,10 @@ from bigmodel.recipe import load_recipe
 
 stage.PIECE_BYTES = stage.FEWEST_BYTES = int(sys.argv[3])
 with ray_session(num_cpus=int(sys.argv[2])):
-    for model in ([], ["model.kind=mlp", "model.residual=true"]):
-        stage.prepare(load_recipe(sys.argv[1], model))
+    stage.prepare(load_recipe(sys.argv[1], sys.argv[4:]))
 """
+WORDS_AND_NGRAMS = ["model.kind=mlp", "model.residual=true"]
+"""An encoding with all that the encodings of other models hold."""
 
 SAME = """
 name = "same"
@@ -325,14 +326,14 @@ def test_the_bytes_do_not_depend_on_the_cpus(num_cpus, ray_local, tmp_path, monk
     for name in ("PIECE_BYTES", "FEWEST_BYTES"):
         monkeypatch.setattr(stage, name, SMALL)
     recipe = with_texts(tmp_path / "four")
-    for model in ([], ["model.kind=mlp", "model.residual=true"]):
-        prepared = prepare(load_recipe(recipe, model))
+    prepared = prepare(load_recipe(recipe, WORDS_AND_NGRAMS))
     assert prepared.summary["unlabelled"] > 300
     by_four = bytes_of(tmp_path / "four" / "storage")
     assert sum(name.endswith(".arrow") for name in by_four) > 12  # several parts of each kind
     recipe = with_texts(tmp_path / "fewer")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     command = [sys.executable, "-c", ELSEWHERE, recipe, str(num_cpus), str(SMALL)]
+    command += WORDS_AND_NGRAMS
     subprocess.run(command, env=environment, check=True, timeout=240)
     assert bytes_of(tmp_path / "fewer" / "storage") == by_four
 
