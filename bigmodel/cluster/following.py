@@ -110,8 +110,8 @@ def _end(log: Log, info: Any) -> End:
         return End(run=log.run, lost=why)
     if code not in OUR_EXIT_CODES:
         raise ClusterError(
-            f"the job {job.id} at {job.dashboard.address} failed ({why}); see what kept it with: "
-            f"bigmodel jobs logs {job.id}"
+            f"the job {job.id} at {job.dashboard.address} failed ({why}); nothing of it ran, so "
+            "submit it again once that is mended"
         )
     if code == 0 and log.result is None:
         raise ClusterError(

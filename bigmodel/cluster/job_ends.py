@@ -15,11 +15,10 @@ NO_COMMAND = (126, 127)
 NEVER_BEGAN = {
     "RUNTIME_ENV_SETUP_FAILURE",
     "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
-    "JOB_SUPERVISOR_ACTOR_START_FAILURE",
     "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE",
-    "JOB_ENTRYPOINT_COMMAND_START_ERROR",
 }
-"""Ray's errors after which nothing of a job was lost: there was nothing."""
+"""Ray's errors after which nothing of a job was lost: there was nothing. Two others sound like it,
+and are said as well of a job that ran when its supervisor or the head's store went away."""
 
 
 def state_of(
@@ -39,15 +38,16 @@ def state_of(
     if code in OUR_EXIT_CODES:
         sentences = SAID.findall(said)
         return "FAILED", sentences[-1] if sentences else f"it ended with exit code {code}"
-    if code in NO_COMMAND:
-        return "FAILED", f"it never began: {_line(said, -1)}"  # what the shell said
-    if error in NEVER_BEGAN:
-        return "FAILED", f"it never began: {_line(said, 0)}"
-    return "LOST", _line(said, 0) if code is None else _cut_off(code)
+    if code in NO_COMMAND or error in NEVER_BEGAN:
+        return "FAILED", f"it never began: {_clause(said)}"
+    return "LOST", _clause(said) if code is None else _cut_off(code)
 
 
-def _line(said: str, number: int) -> str:
-    return re.sub(r"[\s.:]+$", "", (said.strip() or "no reason given").splitlines()[number])
+def _clause(said: str) -> str:
+    """The line of Ray's message that says it: the first, or the last of a log or trace below."""
+    lines = said.strip().splitlines() or ["no reason given"]
+    below = lines[0].endswith(":") or "Traceback (" in said
+    return re.sub(r"[\s.:]+$", "", lines[-1 if below else 0])
 
 
 def _cut_off(code: int) -> str:

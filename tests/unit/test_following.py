@@ -104,6 +104,9 @@ def test_a_line_for_us_that_was_torn_is_text_and_no_error_of_ours(last, said):
     assert (end.result, end.run) == (None, "") and "SIGKILL" in end.lost
 
 
+TRACE = "Traceback (most recent call last):\n  ...\nOSError: 磁盘已满\n"
+
+
 @pytest.mark.parametrize(
     ("code", "message", "error", "why"),
     [
@@ -119,6 +122,12 @@ def test_a_line_for_us_that_was_torn_is_text_and_no_error_of_ours(last, said):
             "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
             "it never began: Job supervisor actor failed to start within 900.0 seconds",
         ),
+        (
+            None,
+            f"runtime_env setup failed: Failed to set up runtime environment.\n{TRACE}",
+            "RUNTIME_ENV_SETUP_FAILURE",
+            "it never began: OSError: 磁盘已满",
+        ),
         (None, None, "RUNTIME_ENV_SETUP_FAILURE", "it never began: no reason given"),
     ],
 )
@@ -126,8 +135,8 @@ def test_a_job_that_never_began_is_not_lost(code, message, error, why):
     with pytest.raises(ClusterError) as caught:
         followed(Cluster([""], code, message, error=error))
     assert str(caught.value) == (
-        f"the job {JOB} at http://localhost:8265 failed ({why}); see what kept it with: bigmodel "
-        f"jobs logs {JOB}"
+        f"the job {JOB} at http://localhost:8265 failed ({why}); nothing of it ran, so submit it "
+        "again once that is mended"
     )
 
 
@@ -144,6 +153,24 @@ def test_a_job_that_never_began_is_not_lost(code, message, error, why):
 def test_a_job_that_ended_by_no_word_of_ours_is_lost(code, message, why):
     end, _ = followed(Cluster([BEGIN], code, message))
     assert end.code == 5 and why in end.lost and "\n" not in end.lost
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "why"),
+    [
+        (
+            "JOB_SUPERVISOR_ACTOR_START_FAILURE",
+            "Unexpected error occurred: failed to get job supervisor.",
+            "Unexpected error occurred: failed to get job supervisor",
+        ),
+        ("JOB_ENTRYPOINT_COMMAND_START_ERROR", TRACE, "OSError: 磁盘已满"),
+    ],
+)
+def test_a_job_whose_supervisor_went_away_is_lost_though_ray_says_it_did_not_start(
+    error, message, why
+):
+    end, _ = followed(Cluster([f"{BEGIN}{MARK}run:bm-1\n"], None, message, error=error))
+    assert end == End(run="bm-1", lost=why)
 
 
 def test_a_job_that_somebody_stopped_is_interrupted_and_not_lost():
