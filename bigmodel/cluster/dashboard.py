@@ -200,7 +200,8 @@ def _client(address: str, token: str | None) -> Any:
             kind = Away if NOT_READY in said else ClusterError
             raise kind(f"{address}: the cluster refused (status {r.status_code}: {said})")
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.dashboard.modules.dashboard_sdk"):  # the one says of each upload so
+        logging.getLogger(name).setLevel(logging.ERROR)
     headers = {"Authorization": f"Bearer {token}"} if token else None
     with environment(ELSEWHERE), talking_to(address):
         return Client(address, headers=headers)

@@ -10,9 +10,11 @@ from typing import Any
 from bigmodel.cluster.dashboard import NoSuchJob, patiently
 from bigmodel.cluster.growing_log import GrowingLog
 from bigmodel.cluster.job_ends import OUR_EXIT_CODES, state_of
+from bigmodel.cluster.job_records import place_of, read_log
+from bigmodel.cluster.job_table import named_storage
 from bigmodel.cluster.session import run_mark
 from bigmodel.cluster.submission import Submission
-from bigmodel.errors import ClusterError
+from bigmodel.errors import BigModelError, ClusterError
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_FOR_THE_REST = 15.0
@@ -46,8 +48,20 @@ class Log:
         """Pass on what is new of what the `command` wrote; the beginning of a line only where it is
         the `last` look, for its rest will never come: nothing in it is for us."""
         self._log.look(last=last)
+        self._pass_on(self._log.text, command, last=last)
+
+    def look_at_copy(self, storage: str, command: str) -> bool:
+        """The same as the last look, in what the job kept of its log in the storage; False where
+        there is nothing."""
+        copy = b""
+        with suppress(BigModelError):  # it may be out of reach from here
+            copy = b"".join(read_log(place_of(storage, self.job.id)))
+        self._pass_on(copy.decode(errors="replace"), command, last=True)
+        return bool(copy)
+
+    def _pass_on(self, text: str, command: str, *, last: bool) -> None:
         announced = f"Running entrypoint for job {self.job.id}: {command}\n"
-        *lines, rest = self._log.text.partition(announced)[2].split("\n")
+        *lines, rest = text.partition(announced)[2].split("\n")
         for line in lines[self._said :]:
             self._said += 1
             self._hear(line)
@@ -85,7 +99,9 @@ def follow(log: Log) -> End:
     try:
         patiently(lambda: log.look(info.entrypoint, last=True), seconds=SECONDS_FOR_THE_REST)
     except ClusterError as error:
-        log.say(f"the end of its log can't be fetched ({error})")
+        storage = named_storage(info.entrypoint)
+        if not (storage and log.look_at_copy(storage, info.entrypoint)):
+            log.say(f"the end of its log can't be fetched ({error})")
     return _end(log, info)
 
 
@@ -114,8 +130,5 @@ def _end(log: Log, info: Any) -> End:
             "submit it again once that is mended"
         )
     if code == 0 and log.result is None:
-        raise ClusterError(
-            f"the job {job.id} ended well, but its result isn't in what came of its log; see it "
-            f"with: bigmodel jobs logs {job.id}"
-        )
+        return End(run=log.run, lost="its result isn't in what came of its log")
     return End(code, log.result, log.run)

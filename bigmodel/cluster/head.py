@@ -222,6 +222,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     other = dict.fromkeys(("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"))
     ours = {**SETTINGS, **LOCAL, **LOOPBACK, **PATIENT}
     merged = {**os.environ, **ours, **variables, **other, **token}
+    own = Path(sys.executable).parent  # a job is started as `python`, and means this one
+    merged["PATH"] = os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)])
     root = Path(bigmodel.__file__).parents[1]
     if root.name != "site-packages":  # a checkout, which all of them must find
         merged["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])

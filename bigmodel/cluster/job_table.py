@@ -97,6 +97,17 @@ def is_ours(details: Any) -> bool:
     return bool(known)
 
 
+def named_storage(command: str) -> str:
+    """The storage that a job's command names; "" where it names none."""
+    with suppress(ValueError):
+        words = shlex.split(command)
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            name, _, value = word.partition("=")
+            if name == "--storage" and (value or following):
+                return value or following
+    return ""
+
+
 def of_cluster(details: Any, record: Record | None, storage: str) -> Job:
     """A job as a cluster's table has it; the record says how far it is."""
     metadata, code = _metadata(details), details.driver_exit_code
@@ -170,13 +181,7 @@ def _verb(details: Any) -> str:
 
 def _storage_of(details: Any, storage: str, given: bool) -> str:
     """Where a job keeps its record: what its command says, unless the user knows better."""
-    with suppress(ValueError):
-        words = shlex.split("" if given else details.entrypoint)
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            name, _, value = word.partition("=")
-            if name == "--storage" and (value or following):
-                return value or following
-    return storage
+    return ("" if given else named_storage(details.entrypoint)) or storage
 
 
 def _metadata(details: Any) -> Mapping[str, str]:

@@ -108,7 +108,8 @@ def test_all_that_was_deployed_is_back_after_a_kill(machine, whole, capsys):
     key = machine.bigmodel("keys", "add", "王芳")["key"]
     port = str(free_ports(1)[0])
     machine.bigmodel("deploy", "tiny@1", "--port", port)
-    url = machine.bigmodel("deploy", "tiny@2")["url"]
+    there = f"http://127.0.0.1:{machine.state['dashboard']}"
+    url = machine.bigmodel("deploy", "tiny@2", "--cluster", there)["url"]  # as from a laptop
     assert classify(url, key).json()["version"] == "2"
     before = machine.state
     lasting = set(before["started"]["lasting"])

@@ -5,7 +5,7 @@
 
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +31,8 @@ from serve.ingress import environment
 
 TRIAL = "ray::ImplicitFunc"
 """What Ray calls the processes of Ray Tune."""
+DRIVER = " -m jobs."
+"""In the command line of a job's own process."""
 
 
 @dataclass
@@ -85,18 +87,20 @@ class Cluster:
         wait_for(lambda: condition() or process.poll() is not None, within_s=400)
         assert process.poll() is None, self.said(verb)
 
-    def wait_until_alone(self) -> float:
+    def wait_until_alone(self, within_s: float = 60) -> float:
         """Until all machines but the head are gone: after how many seconds."""
         start = time.monotonic()
-        wait_for(lambda: not self.machines.now, within_s=60)
+        wait_for(lambda: not self.machines.now, within_s=within_s)
         return time.monotonic() - start
 
-    def kill_machine(self, running: str) -> str:
-        """SIGKILL the raylet of one on which a process so called runs, and no job's driver: its
-        instance."""
-        pid = min(raylets_of(running) - raylets_of(" -m jobs."))
+    def kill_machine(self, raylets: set[int]) -> str:
+        """SIGKILL one of these and all below it: the instance that it was."""
+        pid = min(raylets)
         variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        os.kill(pid, signal.SIGKILL)
+        raylet = psutil.Process(pid)
+        for process in [raylet, *raylet.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         return next(each for each in variables if each.startswith(INSTANCE)).partition("=")[2]
 
     def places(self) -> set[str]:
@@ -206,10 +210,23 @@ def lost(folder: Path) -> dict[str, Any]:
         training = here.start("train", "recipe.toml", *more)
         kept = folder / "storage" / "runs"
         here.wait_until(lambda: any(kept.glob("*/checkpoints/*")), "train", training)
-        here.kill_machine("ray::RayTrainWorker")
+        here.kill_machine(raylets_of("ray::RayTrainWorker") - raylets_of(DRIVER))
         done = here.end("train", training, within_s=400)
         here.wait_until_alone()
         return {"model": done["model"], "said": here.said("train")}
+
+
+def driver(folder: Path) -> dict[str, Any]:
+    """The machine of a job's own process is killed in the middle of its training."""
+    with cluster(folder) as here:
+        more = ["--set=train.epochs=300", "--set=train.checkpoint_s=0.5", "--retries=1"]
+        training = here.start("train", "recipe.toml", *more)
+        told = re.compile("a checkpoint is kept.+train: epoch", re.DOTALL)
+        here.wait_until(lambda: told.search(here.said("train")), "train", training)
+        here.kill_machine(raylets_of(DRIVER))
+        done = here.end("train", training, within_s=600)
+        alone_s = here.wait_until_alone(300)  # what a killed training asked for lapses
+        return {"model": done["model"], "said": here.said("train"), "alone_s": alone_s}
 
 
 def tune(folder: Path) -> dict[str, Any]:
@@ -219,12 +236,12 @@ def tune(folder: Path) -> dict[str, Any]:
         more += ["train.epochs=120", "model.mlp.hidden_sizes=[512, 512]"]
         searching = here.start("tune", "recipe.toml", *(f"--set={each}" for each in more))
         here.wait_until(lambda: len(raylets_of(TRIAL)) > 1, "tune", searching)
-        spread = len(raylets_of(TRIAL) - raylets_of(" -m jobs."))
-        here.kill_machine(TRIAL)
+        others = raylets_of(TRIAL) - raylets_of(DRIVER)
+        here.kill_machine(others)
         done = here.end("tune", searching, within_s=600)
         here.wait_until_alone()
         told = {name: done[name] for name in ("model", "trials", "failed")}
-        return told | {"spread": spread}
+        return told | {"spread": len(others)}
 
 
 def deploy(folder: Path) -> dict[str, Any]:
@@ -241,7 +258,7 @@ def deploy(folder: Path) -> dict[str, Any]:
             wait_for(lambda: len(here.places()) == 2, within_s=200)
             load.wait_for_more(100)
             before = here.places()
-            killed = here.kill_machine("ray::ServeReplica")
+            killed = here.kill_machine(raylets_of("ray::ServeReplica") - raylets_of(DRIVER))
             wait_for(lambda: len(here.places() - {killed}) == 2, within_s=200)
             load.wait_for_more(100)
         return {
@@ -259,6 +276,7 @@ if __name__ == "__main__":
         "labels": labels,
         "train": train,
         "lost": lost,
+        "driver": driver,
         "tune": tune,
         "deploy": deploy,
     }

@@ -1,5 +1,6 @@
 """cluster.yaml's machines, pretended, come with the work and go after it: by Ray's autoscaler."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ def test_a_training_goes_on_when_a_machine_of_its_workers_is_killed(tmp_path: Pa
     found = say("autoscaled", "lost", tmp_path, within_s=900)
     assert found["model"] == "comments@1"
     assert "; going on from step " in found["said"]
+
+
+@chaos
+def test_a_job_whose_own_machine_is_killed_is_submitted_again_with_its_run(tmp_path: Path) -> None:
+    found = say("autoscaled", "driver", tmp_path, within_s=1_200)
+    assert found["model"] == "comments@1"
+    assert re.search(
+        r"the job \S+ was lost \(.+\); it is submitted again with --resume", found["said"]
+    )
 
 
 @chaos

@@ -1,6 +1,7 @@
 """Following a job: what is made of its log and its end."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bigmodel.cluster import dashboard, following, growing_log
 from bigmodel.cluster.dashboard import Away, Dashboard, NoSuchJob
 from bigmodel.cluster.following import End, Log, follow
+from bigmodel.cluster.job_records import name_of_part, place_of
 from bigmodel.cluster.submission import Submission
 from bigmodel.errors import ClusterError
 
@@ -178,9 +180,12 @@ def test_a_job_that_somebody_stopped_is_interrupted_and_not_lost():
     assert followed(cluster) == (End(130), ["bigmodel: interrupted"])
 
 
-def test_a_result_that_is_not_in_the_log_is_told():
-    with pytest.raises(ClusterError, match=f"bigmodel jobs logs {JOB}"):
-        followed(Cluster([BEGIN + "train: 2.1 s\n"], 0))
+def test_a_job_that_ends_well_without_its_result_is_lost():
+    """So Ray says it where the driver's machine goes."""
+    run = f"{MARK}run:bm-1\n"
+    end, said = followed(Cluster([BEGIN + run + "train: 2.1 s\n"], 0))
+    assert end == End(run="bm-1", lost="its result isn't in what came of its log")
+    assert said == ["train: 2.1 s"]
 
 
 def test_a_long_log_is_fetched_less_often(monkeypatch):
@@ -236,6 +241,17 @@ class Broken(Cluster):
         if self.looks > 1:
             raise ClusterError("http://localhost:8265: the cluster refused (status 500: timed out)")
         return super().get_job_logs(job)
+
+
+def test_of_a_log_that_went_with_its_node_the_copy_in_the_storage_is_read(monkeypatch, tmp_path):
+    """Ray may even say of such a job that it ended well: its result is in there."""
+    monkeypatch.setattr(following, "SECONDS_FOR_THE_REST", 0)
+    monkeypatch.setattr(sys.modules[__name__], "COMMAND", f"{COMMAND} --storage {tmp_path}")
+    begin = BEGIN.replace("味道太差'", f"味道太差' --storage {tmp_path}")
+    whole = f'{begin}准备\n训练\n{MARK}{{"model": "评论@1"}}\n'
+    place_of(str(tmp_path), JOB).write(name_of_part(0), whole.encode())
+    end, said = followed(Broken([begin + "准备\n", "训练\n"], 0, end="SUCCEEDED"))
+    assert (end, said) == (End(0, {"model": "评论@1"}), ["准备", "训练"])
 
 
 def test_a_log_that_went_with_its_node_hides_no_end(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -347,6 +348,12 @@ def test_a_state_that_is_none_is_no_head(text: str) -> None:
     private.write("head.json", text)
     assert head.living_head() is None
     assert head.stop() is None
+
+
+def test_jobs_on_it_are_run_by_the_python_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    found = shutil.which("python", path=head._environment({})["PATH"])
+    assert found and Path(found).parent == Path(sys.executable).parent
 
 
 def test_a_port_in_use_is_not_taken() -> None:
