@@ -205,7 +205,7 @@ def test_ctrl_c_as_the_head_is_begun_leaves_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     stand_in(monkeypatch, "guarded")
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as every command does
+    before = signal.signal(number, signal.default_int_handler)  # as in every command
     begun: list[subprocess.Popen[bytes]] = []
     folders: list[Path] = []
 
@@ -223,7 +223,7 @@ def test_ctrl_c_as_the_head_is_begun_leaves_nothing(
         left = living([each.pid for each in begun])
         for pid in left:
             os.kill(pid, signal.SIGKILL)
-        assert signal.signal(signal.SIGTERM, before) is signal.default_int_handler
+        assert signal.signal(number, before) is signal.default_int_handler
     assert begun and not left
     assert not folders[0].exists()
     assert [each.name for each in home.iterdir()] == ["lock"]
