@@ -5,13 +5,14 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigmodel.errors import ClusterError, RecipeError
+from bigmodel.errors import BigModelError, ClusterError, RecipeError
 from jobs.start import verb
 from jobs.terminal import table
 
@@ -162,10 +163,13 @@ def _reached(cluster: str | None, insecure: bool, storage: str) -> "Dashboard | 
 
     if not cluster:
         return None
+    known = False
     try:
         return connect(cluster, insecure=insecure)
     except ClusterError as error:
-        if not all_records(storage):
+        with suppress(BigModelError):  # it too may be out of reach
+            known = bool(all_records(storage))
+        if not known:
             raise
         log.warning("%s; this is what %s knows", error, storage)
         return None

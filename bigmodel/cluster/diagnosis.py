@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from bigmodel.cluster.dashboard import TOKEN_PLACES
 from bigmodel.cluster.facts import GIB, Facts, Kept, Listener
 from bigmodel.cluster.floors import FLOORS, is_below
 from bigmodel.loopback import is_loopback
@@ -12,8 +13,6 @@ from bigmodel.loopback import is_loopback
 State = Literal["ok", "warning", "wrong"]
 Said = Iterator[tuple[State, str, str]]
 """How it is, what was found, and how to mend it; "" where there is nothing to mend."""
-
-DASHBOARD_TOKEN = "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def token(facts: Facts) -> Said:
         yield "ok", "that of the head of bigmodel up", ""
     elif facts.cluster and not (facts.token or facts.token_in_environment):
         found = f"no token is set for {facts.cluster}"
-        yield "wrong", found, f"put the cluster's in {DASHBOARD_TOKEN} (mode 600)"
+        yield "wrong", found, f"put the cluster's in {TOKEN_PLACES} (mode 600)"
     elif facts.cluster and not mode:
         found = "RAY_AUTH_MODE isn't set: bigmodel sends the token, Ray's own commands don't"
         yield "warning", found, "export RAY_AUTH_MODE=token"
@@ -102,7 +101,7 @@ def dashboards(facts: Facts) -> Said:
             mend = "look at what stands before the dashboard: it lets everybody in"
             yield "wrong", f"{name} takes a wrong token", mend
         elif door.right in (401, 403):
-            yield "wrong", f"{name} refuses our token", f"put its own in {DASHBOARD_TOKEN}"
+            yield "wrong", f"{name} refuses our token", f"put its own in {TOKEN_PLACES}"
         else:
             yield "ok", f"{name} wants a token", ""
         here = facts.versions.get("ray", "")

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -67,16 +66,20 @@ def said(*arguments: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Left:
     folder = tmp_path_factory.mktemp("submitted")
     with living_head() as head, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", head.token)
-        found = run_all(head, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        later = job_records.now() + timedelta(minutes=5)
-        patch.setattr(job_table, "now", lambda: later)
-        yield found
+        return run_all(head, folder)
+
+
+@pytest.fixture
+def left(ended: Left, monkeypatch: pytest.MonkeyPatch) -> Left:
+    """Five minutes later."""
+    later = job_records.now() + timedelta(minutes=5)
+    monkeypatch.setattr(job_table, "now", lambda: later)
+    return ended
 
 
 def run_all(head: Head, folder: Path) -> Left:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 
-from bigmodel.cluster import dashboard, job_logs, job_table
+from bigmodel.cluster import dashboard, job_logs, job_records, job_table
 from bigmodel.cluster.dashboard import Dashboard, NoSuchJob
 from bigmodel.cluster.job_records import Happened, Record, now, place_of, write_record
 from bigmodel.errors import ClusterError
@@ -401,6 +401,16 @@ def test_a_storage_that_cannot_be_read_from_here_hides_no_job_of_the_cluster(
 
 
 AWAY = ClusterError("http://localhost:8265: no Ray cluster answers there")
+
+
+def test_where_neither_can_be_read_it_is_the_cluster_that_was_asked_for(there, monkeypatch):
+    def denied(_: str) -> None:
+        raise ClusterError("s3://my-bucket: can't look there (access is denied)")
+
+    monkeypatch.setattr(job_records, "all_records", denied)
+    there(AWAY)
+    done = run("list", "--storage", "s3://my-bucket", *CLUSTER)
+    assert (done.exit_code, done.stderr) == (5, f"bigmodel: {AWAY}\n")
 
 
 def test_a_cluster_that_is_gone_leaves_what_the_storage_tells(there, storage):
