@@ -17,6 +17,9 @@ from bigmodel.cluster.submission import Submission
 from bigmodel.errors import BigModelError, ClusterError
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_IN_SILENCE = 10.0
+"""After which it is said that a job hasn't begun: from zero, its machine takes minutes to come."""
+
 SECONDS_FOR_THE_REST = 15.0
 """After a job's end: the node that has its log may be what was lost."""
 
@@ -88,7 +91,12 @@ def follow(log: Log) -> End:
     loses the last lines.
     """
     info = _info(log.job)
+    began, silent = time.monotonic(), True
     while not info.status.is_terminal():
+        state, why = state_of(info.status.value, None, None, info.message)
+        if silent and state == "PENDING" and time.monotonic() > began + SECONDS_IN_SILENCE:
+            silent = False
+            log.say(f"the job {log.job.id} {why}")
         with suppress(ClusterError):  # the state says whether the cluster is away
             log.look(info.entrypoint)
         time.sleep(SECONDS_BETWEEN_LOOKS)

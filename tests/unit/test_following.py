@@ -234,6 +234,25 @@ def test_a_job_that_its_cluster_has_forgotten_is_lost():
     assert followed(cluster) == (lost, ["准备"])
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("It may be waiting for resources (CPUs, GPUs) to become available", "waits for a CPU"),
+        ("Job has not started yet. Its runtime environment is set up", "is being set up"),
+    ],
+)
+def test_a_job_that_does_not_begin_is_told_once(monkeypatch, message, said):
+    class Waiting(Cluster):
+        def get_job_info(self, job: str) -> SimpleNamespace:
+            info = super().get_job_info(job)
+            info.status.value = "PENDING" if self.looks < 4 else info.status.value
+            return info
+
+    monkeypatch.setattr(following, "SECONDS_IN_SILENCE", -1)
+    end, heard = followed(Waiting(["", "", "", BEGIN, "准备\n", ""], 3, message))
+    assert (end, heard) == (End(3), [f"the job {JOB} {said}", "准备"])
+
+
 class Broken(Cluster):
     """The node with the log is gone, from some look on."""
 
