@@ -225,13 +225,18 @@ def test_a_web_page_changes_nothing_even_with_the_token(up: Up, header: dict[str
     assert strangers.status(address, "GET", "/api/version", header | foreign)[0] == 401
 
 
+def client_port(up: Up) -> int:
+    """That of Ray's client server, which comes up after the rest; 0 before it."""
+    servers = [each for each in processes_of(up) if "client.server" in command_line(each)]
+    return next((found.laddr.port for each in servers for found in listening(each)), 0)
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("token", ["none", "wrong", "right"])
 @pytest.mark.parametrize("client", [False, True])
 def test_no_driver_joins_it_without_its_token(up: Up, client: bool, token: str) -> None:
     """By its GCS, or by Ray's client port. Ray goes on asking a GCS that refuses it."""
-    server = next(each for each in processes_of(up) if "client.server" in command_line(each))
-    port = next(found.laddr.port for found in listening(server))
+    port = wait_for(lambda: client_port(up), within_s=60)
     address = f"ray://127.0.0.1:{port}" if client else f"127.0.0.1:{up.state['gcs']}"
     known = {"wrong": "0" * 64, "right": up.token}
     theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": known.get(token, "")}
