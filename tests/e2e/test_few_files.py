@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Start
+from commands import Start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="HAProxy runs on Linux alone")
 

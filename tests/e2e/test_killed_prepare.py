@@ -1,6 +1,6 @@
 """A prepare that is killed half-way, and the next one."""
 
-from conftest import RECIPE
+from commands import RECIPE
 
 
 def asides(folder):

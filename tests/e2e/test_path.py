@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Started
+from commands import Started
 
 from bigmodel.registry import Registry
 from serve.running import free_port

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import torch
+from commands import Said, Start, Started
 from comments import write_comments
-from conftest import Said, Start, Started
 from safetensors.torch import load_file
 
 from bigmodel.data.prepare import prepare
