@@ -76,9 +76,14 @@ def test_a_submitted_job_ends_as_if_it_had_run_here(head, recipe, tmp_path):
     assert head.token not in done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def port() -> str:
+    """Of the head's one endpoint."""
+    return str(free_ports(1)[0])
+
+
 @pytest.mark.chaos
-def test_an_endpoint_outlives_the_job_that_deployed_it(head, recipe, tmp_path):
-    port = str(free_ports(1)[0])
+def test_an_endpoint_outlives_the_job_that_deployed_it(head, port, recipe, tmp_path):
     done = run(bigmodel(head, recipe, "--port", port, verb="run"), tmp_path, head.token)
     assert done.returncode == 0, done.stderr
     ran = json.loads(done.stdout)
@@ -119,8 +124,7 @@ def test_a_rollback_is_sent_to_a_cluster_by_the_models_name(head, store, tmp_pat
 
 
 @pytest.mark.chaos
-def test_what_jobs_deployed_is_put_back_by_a_job(head, store, tmp_path):
-    port = str(free_ports(1)[0])
+def test_what_jobs_deployed_is_put_back_by_a_job(head, port, store, tmp_path):
     for arguments, model in (
         (("tiny@1", "--port", port), "tiny@1"),
         (("tiny@2",), "tiny@2"),
