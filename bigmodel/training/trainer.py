@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import ray.train
+from ray._raylet import PlacementGroupID
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
     get_or_create_autoscaling_coordinator,
 )
@@ -17,6 +18,8 @@ from ray.exceptions import RayActorError, RayError
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from bigmodel import progress
 from bigmodel.artifact import Artifact
@@ -37,9 +40,8 @@ log = logging.getLogger(__name__)
 
 _STARTS = 9  # of a minute each, for workers to find room; Ray's default is to try for ever
 _LAST_CHECKPOINT_S = 20.0  # at most, that a run which is stopped takes for it
-_OTHERS_GONE = re.compile(
-    r"Connection (closed|reset) by peer|Broken pipe|remote process exited"
-)  # as gloo and NCCL say it
+# as gloo and NCCL say it
+_OTHERS_GONE = re.compile(r"Connection (closed|reset) by peer|Broken pipe|remote process exited")
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,8 @@ class Fitted:
 
 
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray ships no types
-    """Ray's own, but Ctrl-C is ours: a last checkpoint, then the end of the Ray session.
-
-    The workers make their process group themselves, so Ray's controller needn't import torch.
-    """
+    """Ray's own, but Ctrl-C is ours: a last checkpoint, then the end of the Ray session. The
+    workers make their process group themselves: Ray's controller needn't import torch."""
 
     controller: Any = None
 
@@ -72,6 +72,13 @@ class _Trainer(DataParallelTrainer):  # type: ignore[misc]  # Ray ships no types
         """All that may go on of it: where an answer was lost, who would have given it lives."""
         if self.controller:
             ray.kill(self.controller)
+
+    def give_back(self) -> None:
+        """The room of workers whose leader died: Ray keeps it for the driver's job."""
+        job = ray.get_runtime_context().get_job_id()  # with which the ids of its groups end
+        for name in placement_group_table() if self.controller else ():
+            if name.endswith(job):
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
     def _create_default_callbacks(self) -> list[Any]:
         """Without two that start an actor each, seconds before a first step: there are no Ray
@@ -193,8 +200,7 @@ def _attempt(
     each: Mapping[str, float] | None,
 ) -> None:
     """One run of Ray Train. _Lost where a worker died; a user's own error as it stands."""
-    config = run.recipe.train
-    scratch = run.scratch
+    config, scratch = run.recipe.train, run.scratch
     filesystem, path = (None, scratch.uri) if scratch.local else remote(scratch.uri)
     trainer = _Trainer(
         train_worker,
@@ -231,6 +237,7 @@ def _attempt(
     except ray.train.WorkerGroupError as error:
         raise _meant_by(error, run) from error
     except RayActorError as error:
+        trainer.give_back()
         raise _Lost("the process that leads the workers was lost while training") from error
     finally:
         trainer.end()
@@ -255,8 +262,7 @@ def _meant_by(error: ray.train.WorkerGroupError, run: StoredRun) -> Exception:
 
 def _way_out(run: StoredRun) -> str:
     """How to go on, where there is something to go on from."""
-    steps = run.checkpoints.steps()
-    if not (steps and run.way_on):
+    if not (steps := run.checkpoints.steps()) or not run.way_on:
         return ""
     return f"; {run.way_on}" + (f" from step {steps[-1]}" if run.resumed_as is None else "")
 

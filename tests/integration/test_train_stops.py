@@ -8,8 +8,10 @@ from shutil import copytree
 
 import psutil
 import pytest
+import ray
 from click.testing import CliRunner, Result
 from small_reviews import labelled, write_csv
+from waiting import wait_for
 
 from bigmodel import progress
 from jobs.cli import main
@@ -76,8 +78,10 @@ def test_a_run_goes_on_when_the_process_that_leads_its_workers_is_killed(place):
             for pid in leaders:
                 os.kill(pid, signal.SIGKILL)
 
+    before = ray.available_resources()["CPU"]
     with progress.listening(kill):
         done = train(place)
+    wait_for(lambda: ray.available_resources()["CPU"] == before, within_s=30)
     assert done.exit_code == 0 and len(leaders) == 1, done.stderr
     lost = "train: the process that leads the workers was lost while training; going on from step "
     assert lost in done.stderr and f"{lost}0\n" not in done.stderr
