@@ -5,7 +5,6 @@ endpoint that is asked for so long. Prints as JSON what came of it.
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from typing import Any
 
 from asking import PatientLoad
 from comments import TWO_WORKERS, write_comments
-from heads import Head, command_environment, living_head
+from heads import Head, living_head, run
 
 from serve.ingress import environment
 
@@ -45,16 +44,10 @@ ASKED_AGAIN = {
 that once, of its own too. Where every call is lost so often ("*"), heads end themselves."""
 
 
-def bigmodel(head: Head, folder: Path, *words: str, within_s: float) -> Any:
+def bigmodel(head: Head, folder: Path, *words: str) -> Any:
     """What a command comes to there; an AssertionError with what it said where it fails."""
-    done = subprocess.run(
-        ["bigmodel", *words, "--cluster", head.address, "--storage", folder / "storage", "--json"],
-        cwd=folder,
-        env=command_environment(folder, head.token),
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-    )
+    there = ("--cluster", head.address, "--storage", str(folder / "storage"), "--json")
+    done = run(["bigmodel", *words, *there], folder, head.token)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -69,9 +62,9 @@ def main(folder: Path, seconds: float) -> None:
         tempfile.TemporaryDirectory(prefix="bm-") as proxy,  # short: it holds sockets
         living_head(variables=environment(Path(proxy)) | losing) as head,
     ):
-        trained = bigmodel(head, folder, "train", "recipe.toml", within_s=400)
-        run = bigmodel(head, folder, "deploy", "comments@1", within_s=300)
-        with PatientLoad(run["url"], ["这本书很好，用了一周"], clients=4) as load:
+        trained = bigmodel(head, folder, "train", "recipe.toml")
+        deployed = bigmodel(head, folder, "deploy", "comments@1")
+        with PatientLoad(deployed["url"], ["这本书很好，用了一周"], clients=4) as load:
             time.sleep(seconds)
     found = {
         "model": trained["model"],
